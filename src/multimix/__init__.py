@@ -1,0 +1,32 @@
+"""MultiMix: classify disease and segment anatomy in radiographs, from a handful of labels.
+
+    import multimix
+    predictor = multimix.load("RUN")          # a folder that `multimix train` wrote
+    prediction = predictor("image.png")       # paths, arrays or tensors, one or many
+
+Haque, Imran, Wang, Terzopoulos: ISBI 2021 (arXiv:2010.14731), MELBA 2021 (arXiv:2110.13185).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multimix.checkpoint import load_released as load_released
+    from multimix.model import MultiMix as MultiMix
+    from multimix.predict import load as load
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "MultiMix": "multimix.model",
+    "load": "multimix.predict",
+    "load_released": "multimix.checkpoint",
+}
+__all__ = ["MultiMix", "__version__", "load", "load_released"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `import multimix` and `multimix --help` load no torch.
+    if name in _WHERE:
+        return getattr(import_module(_WHERE[name]), name)
+    raise AttributeError(f"module 'multimix' has no attribute {name!r}")

@@ -1,0 +1,58 @@
+"""Algorithm 1: what one step minimises, for every method of `recipes.METHODS`."""
+
+from torch import Generator, Tensor, no_grad, nn
+
+from multimix.config import ObjectiveConfig
+from multimix.losses import CONSISTENCIES, classification_loss, dice_loss, pseudo_label_loss
+from multimix.model import MultiMix
+from multimix.recipes import Method
+from multimix.types import LossBreakdown, MultiMixBatch
+
+
+class Objective(nn.Module):
+    """The model's loss on a batch, called as a module so that a distributed wrapper sees it.
+
+    Paper: arXiv:2010.14731, Algorithm 1.
+    """
+
+    def __init__(self, model: MultiMix, method: Method, weights: ObjectiveConfig, *, multi_label: bool = False):
+        super().__init__()
+        self.model, self.method, self.weights, self.multi_label = model, method, weights, multi_label
+
+    def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
+        """One pass over the streams that the method uses; `rng` switches dropout on."""
+        classification = pseudo = kept = dice = consistency = None
+        # Step 1: labelled class images; encoder and head alone
+        if batch.labelled_classes is not None:
+            logits = self.model.classify(batch.labelled_classes.images, rng)
+            classification = classification_loss(logits, batch.labelled_classes.labels)
+        # Step 2: the weak view proposes a class, the strong view must agree where that was confident
+        if batch.unlabelled_classes is not None:
+            with no_grad():
+                weak = self.model.classify(batch.unlabelled_classes.weak, rng)
+            strong = self.model.classify(batch.unlabelled_classes.strong, rng)
+            pseudo, kept = pseudo_label_loss(weak, strong, self.weights.threshold, multi_label=self.multi_label)
+        # Step 3: labelled mask images, the decoder guided by the classifier's saliency
+        if batch.labelled_masks is not None:
+            masks = self.model.segment(batch.labelled_masks.images, rng)
+            dice = dice_loss(masks, batch.labelled_masks.masks)
+            # Step 4: predictions on unlabelled images must look like those on labelled ones
+            if batch.unlabelled_masks is not None:
+                unlabelled = self.model.segment(batch.unlabelled_masks, rng)
+                consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled)
+        return LossBreakdown(classification, pseudo, dice, consistency, kept)
+
+
+def total(terms: LossBreakdown, weights: ObjectiveConfig) -> Tensor:
+    """CE + lambda * pseudo-label + alpha * Dice + beta * KL, over the terms there are.
+
+    Paper: Eq. (1) plus Eq. (2). The only place where lambda, alpha and beta appear.
+    """
+    weighted = (
+        (1.0, terms.classification),
+        (weights.pseudo_weight, terms.pseudo_label),
+        (weights.dice_weight, terms.dice),
+        (weights.consistency_weight, terms.consistency),
+    )
+    present = [weight * term for weight, term in weighted if term is not None]
+    return sum(present[1:], present[0])

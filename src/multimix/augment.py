@@ -1,0 +1,213 @@
+"""Views of images: randomness is drawn first, then applied to a whole batch, image and mask alike.
+
+Shapes: B images, C channels, S structures. Images are float in [0, 1] and stay there. Draws come from a CPU
+generator whatever the device, so that a seed means the same views everywhere.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import kornia.enhance
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+
+def _uniform(count: int, low: float, high: float, rng: Generator) -> Tensor:
+    return torch.rand(count, generator=rng) * (high - low) + low
+
+
+@dataclass(frozen=True)
+class Affine:
+    """One affine map per image, from output to input coordinates in [-1, 1]."""
+
+    matrix: Tensor
+    """(B 2 3)."""
+
+    @classmethod
+    def build(
+        cls,
+        degrees: Tensor,
+        scale_x: Tensor,
+        scale_y: Tensor,
+        shear_x: Tensor,
+        shear_y: Tensor,
+        shift_x: Tensor,
+        shift_y: Tensor,
+    ) -> "Affine":
+        """Each argument (B,); scales multiply the field of view, shifts are shares of the image's side."""
+        angle = degrees * (math.pi / 180)
+        cos, sin = angle.cos(), angle.sin()
+        row_x = torch.stack([scale_x * cos, shear_x - sin, 2 * shift_x], dim=1)
+        row_y = torch.stack([shear_y + sin, scale_y * cos, 2 * shift_y], dim=1)
+        return cls(torch.stack([row_x, row_y], dim=1))
+
+    @classmethod
+    def draw_paper(cls, count: int, rng: Generator) -> "Affine":
+        """Horizontal flip half the time, and a crop shifted by up to 32 of 256 pixels (black outside).
+
+        Paper: supplement, "weak augmentation".
+        """
+        zero, one = torch.zeros(count), torch.ones(count)
+        flip = 1 - 2 * (torch.rand(count, generator=rng) < 0.5).float()
+        shift_x, shift_y = _uniform(count, -1 / 8, 1 / 8, rng), _uniform(count, -1 / 8, 1 / 8, rng)
+        return cls.build(zero, flip, one, zero, zero, shift_x, shift_y)
+
+    @classmethod
+    def draw_radiograph(cls, count: int, rng: Generator) -> "Affine":
+        """What positioning and patient size vary: rotation, zoom, aspect and shift. No flip: the heart is left."""
+        zero = torch.zeros(count)
+        zoom, aspect = _uniform(count, -0.16, 0.16, rng).exp(), _uniform(count, -0.1, 0.1, rng).exp()
+        return cls.build(
+            _uniform(count, -12, 12, rng),
+            zoom * aspect,
+            zoom / aspect,
+            zero,
+            zero,
+            _uniform(count, -0.06, 0.06, rng),
+            _uniform(count, -0.06, 0.06, rng),
+        )
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B C H W) -> the same shape, bilinear, black outside the image."""
+        grid = F.affine_grid(self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, align_corners=False)
+
+    def apply_to_masks(self, masks: Tensor) -> Tensor:
+        """(B S H W) of 0 and 1 -> the same."""
+        return (self.apply(masks) >= 0.5).to(masks.dtype)
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """Gamma, contrast, brightness and noise per image: what exposure and detector vary."""
+
+    gamma: Tensor
+    contrast: Tensor
+    brightness: Tensor
+    noise: Tensor
+    noise_seed: int
+
+    @classmethod
+    def draw(cls, count: int, rng: Generator) -> "Exposure":
+        """Each field (B,); gamma in [0.67, 1.5], contrast in [0.75, 1.33], brightness +-0.1, noise up to 0.04."""
+        return cls(
+            _uniform(count, -0.4, 0.4, rng).exp(),
+            _uniform(count, -0.29, 0.29, rng).exp(),
+            _uniform(count, -0.1, 0.1, rng),
+            _uniform(count, 0, 0.04, rng),
+            int(torch.randint(2**62, (), generator=rng)),
+        )
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B C H W) in [0, 1] -> the same."""
+        gamma, contrast, brightness, noise = (
+            value.view(-1, 1, 1, 1).to(images.device)
+            for value in (self.gamma, self.contrast, self.brightness, self.noise)
+        )
+        grain = torch.empty_like(images).normal_(
+            generator=Generator(device=images.device).manual_seed(self.noise_seed)
+        )
+        images = (images.clamp(0, 1) ** gamma - 0.5) * contrast + 0.5 + brightness
+        return (images + noise * grain).clamp_(0, 1)
+
+
+def _autocontrast(x: Tensor, level: Tensor) -> Tensor:
+    low, high = x.amin(dim=(2, 3), keepdim=True), x.amax(dim=(2, 3), keepdim=True)
+    flat = high - low < 1e-6
+    return torch.where(flat, x, (x - low) / (high - low).clamp_min(1e-6))
+
+
+def _contrast(x: Tensor, level: Tensor) -> Tensor:
+    mean = x.mean(dim=(1, 2, 3), keepdim=True)
+    return mean + (x - mean) * (0.05 + 0.9 * level).view(-1, 1, 1, 1)
+
+
+def _geometric(**limits: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """One geometric operation; the sign of `level` is its direction."""
+
+    def operation(x: Tensor, level: Tensor) -> Tensor:
+        zero, one = torch.zeros_like(level), torch.ones_like(level)
+        values = {"degrees": zero, "scale_x": one, "scale_y": one, "shear_x": zero, "shear_y": zero}
+        values |= {"shift_x": zero, "shift_y": zero}
+        values |= {name: level * limit for name, limit in limits.items()}
+        return Affine.build(**values).apply(x)
+
+    return operation
+
+
+STRONG_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "autocontrast": _autocontrast,
+    "brightness": lambda x, level: x * (0.05 + 0.9 * level.abs()).view(-1, 1, 1, 1),
+    "contrast": lambda x, level: _contrast(x, level.abs()),
+    "equalize": lambda x, level: kornia.enhance.equalize(x),
+    "identity": lambda x, level: x,
+    "posterize": lambda x, level: kornia.enhance.posterize(x, 8 - (4 * level.abs()).round().int()),
+    "rotate": _geometric(degrees=30.0),
+    "sharpness": lambda x, level: kornia.enhance.sharpness(x, 0.05 + 0.9 * level.abs()),
+    "shear_x": _geometric(shear_x=0.3),
+    "shear_y": _geometric(shear_y=0.3),
+    "solarize": lambda x, level: kornia.enhance.solarize(x, 1 - level.abs()),
+    "translate_x": _geometric(shift_x=0.3),
+    "translate_y": _geometric(shift_y=0.3),
+}
+"""Images (B C H W) and signed levels (B,) in [-1, 1] -> images. Ranges: FixMatch, arXiv:2001.07685, Table 12."""
+
+
+@dataclass(frozen=True)
+class StrongOperations:
+    """Two operations per image, each with a magnitude from 1 to 9 of 10, each skipped half the time.
+
+    Paper: supplement, "strong augmentation".
+    """
+
+    operations: Tensor
+    """(2 B) indices into STRONG_OPERATIONS."""
+    levels: Tensor
+    """(2 B) in [-0.9, 0.9]; 0 skips the operation."""
+
+    @classmethod
+    def draw(cls, count: int, rng: Generator) -> "StrongOperations":
+        """Random operations for `count` images."""
+        shape = (2, count)
+        magnitudes = torch.randint(1, 10, shape, generator=rng) / 10
+        signs = torch.randint(0, 2, shape, generator=rng) * 2 - 1
+        applied = torch.randint(0, 2, shape, generator=rng)
+        return cls(torch.randint(len(STRONG_OPERATIONS), shape, generator=rng), magnitudes * signs * applied)
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B C H W) in [0, 1] -> the same."""
+        for operations, levels in zip(self.operations, self.levels, strict=True):
+            result = images.clone()
+            for index, operation in enumerate(STRONG_OPERATIONS.values()):
+                # Indices are found on the CPU, where they were drawn: the device is not waited for.
+                rows = ((operations == index) & (levels != 0)).nonzero().flatten()
+                if len(rows):
+                    where = rows.to(images.device)
+                    result[where] = operation(images[where], levels[rows].to(images.device)).clamp(0, 1)
+            images = result
+        return images
+
+
+def weak_view(images: Tensor, augmentation: str, rng: Generator) -> Tensor:
+    """(B C H W) -> a view that keeps class and, up to its geometry, mask."""
+    return labelled_view(images, None, augmentation, rng)[0]
+
+
+def labelled_view(
+    images: Tensor, masks: Tensor | None, augmentation: str, rng: Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Images (B C H W) and masks (B S H W) in one draw; `augmentation` as in `StreamConfig`."""
+    count = len(images)
+    draw = Affine.draw_paper if augmentation == "paper" else Affine.draw_radiograph
+    affine = draw(count, rng)
+    views = affine.apply(images)
+    if augmentation == "radiograph":
+        views = Exposure.draw(count, rng).apply(views)
+    return views, None if masks is None else affine.apply_to_masks(masks)
+
+
+def strong_view(images: Tensor, augmentation: str, rng: Generator) -> Tensor:
+    """(B C H W) -> a weak view of its own draw, then two strong operations."""
+    return StrongOperations.draw(len(images), rng).apply(weak_view(images, augmentation, rng))

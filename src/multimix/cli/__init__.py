@@ -1,0 +1,50 @@
+"""The command line. Heavy libraries are imported inside commands, so that `--help` answers at once."""
+
+import sys
+
+import click
+
+from multimix import __version__
+from multimix.cli.data import data
+from multimix.cli.demo import demo
+from multimix.cli.evaluate import evaluate
+from multimix.cli.predict import predict
+from multimix.cli.train import train
+from multimix.errors import MultimixError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__)
+def commands() -> None:
+    """Classify disease and segment anatomy in radiographs, from a handful of labels.
+
+    \b
+    Examples:
+      multimix demo
+      multimix data index my_xrays
+      multimix train my_xrays --class-source wards --mask-source lungs --out RUN
+      multimix evaluate RUN my_xrays --split test
+      multimix predict RUN new_xrays --out answers
+    """
+
+
+for command in (data, demo, evaluate, predict, train):
+    commands.add_command(command)
+
+
+def main() -> None:
+    """Entry point: an error meant for the user is one line and an exit status, never a traceback."""
+    try:
+        sys.exit(commands(standalone_mode=False) or 0)
+    except click.exceptions.Abort:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except MultimixError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        click.echo("Stopped.", err=True)
+        sys.exit(130)

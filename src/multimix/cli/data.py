@@ -1,0 +1,140 @@
+"""`multimix data`: index, check, phantom."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from multimix.data.sources import LAYOUTS
+from multimix.errors import UsageError
+
+if TYPE_CHECKING:
+    from multimix.types import Record
+
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+@click.group()
+def data() -> None:
+    """Make and check manifests, the tables that training reads."""
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--layout", type=click.Choice(sorted(LAYOUTS)), help="FOLDER is this public set as given out.")
+@click.option("--out", type=click.Path(path_type=Path), help="CSV or Parquet. [default: FOLDER/manifest.csv]")
+@click.option("--patient-pattern", metavar="REGEX", help="One group finds the patient in a file name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Draws a split where there is none.")
+@click.option("--replace", is_flag=True, help="Overwrite an existing manifest.")
+def index(
+    folder: Path, layout: str | None, out: Path | None, patient_pattern: str | None, seed: int, replace: bool
+) -> None:
+    """Write the manifest of a folder: class folders, images/ and masks/, or both.
+
+    \b
+    Examples:
+      multimix data index xrays
+      multimix data index xrays --patient-pattern '(p\\d+)_'
+      multimix data index NLM-MontgomeryCXRSet --layout montgomery
+
+    \b
+    Folders that are understood:
+      CLASS/x.png              train/CLASS/x.png            images/x.png + masks/x.png
+      masks/STRUCTURE/x.png    SOURCE/ above any of these
+    """
+    from multimix.data import sources
+    from multimix.data.index import index_folder
+    from multimix.data.manifest import write_manifest
+
+    out = out or folder / "manifest.csv"
+    if out.exists() and not replace:
+        raise UsageError(f"{out}: exists. Add --replace to overwrite it, or choose another --out.")
+    unmatched: list[str] = []
+    if layout is not None:
+        if patient_pattern is not None:
+            raise UsageError("--patient-pattern is for plain folders; --layout knows its patients. Leave it out.")
+        records = sources.layout(layout)(folder)
+    else:
+        found = index_folder(folder, seed=seed, patient_pattern=patient_pattern)
+        records, unmatched = found.records, found.unmatched
+    write_manifest(out, records)
+    for line in unmatched[:10]:
+        click.echo(f"Left out: {line}", err=True)
+    if len(unmatched) > 10:
+        click.echo(f"Left out: {len(unmatched) - 10} more", err=True)
+    _print_counts(records)
+    click.echo(f"{out}: {len(records)} images. Next: multimix data check {out}")
+
+
+def _print_counts(records: "list[Record]") -> None:
+    from collections import Counter
+
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("source", "split", "images", "patients", "with label", "with mask")
+    groups = Counter((r.source, r.split) for r in records)
+    for (source, split), count in sorted(groups.items()):
+        mine = [r for r in records if (r.source, r.split) == (source, split)]
+        numbers = (
+            count,
+            len({r.patient for r in mine}),
+            sum(r.label is not None for r in mine),
+            sum(bool(r.masks) for r in mine),
+        )
+        table.add_row(source, split, *map(str, numbers))
+    Console().print(table)
+
+
+@data.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+def check(manifest: Path) -> None:
+    """Look at every file of MANIFEST and report what would corrupt a result.
+
+    \b
+    Example:
+      multimix data check xrays/manifest.csv
+
+    Missing, unreadable or mismatched files, a patient or the same pixels in two splits are errors: exit
+    status 1. Warnings and notes (class balance) do not change the exit status.
+    """
+    from rich.console import Console
+    from rich.text import Text
+
+    from multimix.cli.progress import bar
+    from multimix.data.check import check_manifest
+
+    with bar("Checking", "images") as report:
+        findings = check_manifest(manifest, lambda done, total: report(done, total, {}))
+    console = Console(soft_wrap=True)
+    for finding in findings:
+        console.print(
+            Text(f"{finding.level}: {finding.where}: {finding.message}", style=STYLES[finding.level])
+        )
+    errors = sum(f.level == "error" for f in findings)
+    warnings = sum(f.level == "warning" for f in findings)
+    click.echo(f"{manifest}: {errors} errors, {warnings} warnings")
+    if errors:
+        raise SystemExit(1)
+
+
+@data.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--size", type=int, default=128, show_default=True, help="Side of the images in pixels.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides every image.")
+def phantom(folder: Path, size: int, seed: int) -> None:
+    """Write generated chest radiographs with labels and masks, and their manifest, to FOLDER.
+
+    \b
+    Example:
+      multimix data phantom phantoms
+
+    Source phantom_a has training, validation and test images, phantom_b test images of another scanner and
+    younger patients.
+    """
+    from multimix.data.phantom import write_dataset
+
+    if (folder / "manifest.csv").exists():
+        raise UsageError(f"{folder}: already holds a manifest. Choose an empty or new folder.")
+    manifest = write_dataset(folder, size=size, seed=seed)
+    click.echo(f"{manifest}: written. Next: multimix train {folder} --class-source phantom_a ...")

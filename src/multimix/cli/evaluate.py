@@ -1,0 +1,92 @@
+"""`multimix evaluate`."""
+
+from pathlib import Path
+
+import click
+
+from multimix.cli.train import names
+from multimix.errors import UsageError
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA]")
+@click.option("--split", default="test", show_default=True, help="train, val or test.")
+@click.option("--class-source", metavar="NAME[,NAME]", help="Sources judged by class. [default: the run's]")
+@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources judged by mask. [default: the run's]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the scores. [default: in RUN]")
+@click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+def evaluate(
+    run: Path,
+    data: Path | None,
+    split: str,
+    class_source: str | None,
+    mask_source: str | None,
+    out: Path | None,
+    parquet: bool,
+    device: str,
+) -> None:
+    """Judge RUN (a run folder or a weights file) on DATA, by default the data it was trained on.
+
+    \b
+    Examples:
+      multimix evaluate RUN
+      multimix evaluate RUN xrays --split test --class-source nih --mask-source montgomery
+
+    Every score stands beside its 95 % interval over patients and the answer that needs no model.
+    """
+    from rich.console import Console
+
+    from multimix.cli.progress import bar
+    from multimix.data.manifest import read_manifest
+    from multimix.data.splits import select
+    from multimix.evaluate import evaluate_source, format_scores, write_scores
+    from multimix.predict import load
+
+    predictor = load(run, device)
+    manifest, by_class, by_mask = _what(run, data, class_source, mask_source)
+    by_class = by_class if predictor.has_classes else ()
+    by_mask = by_mask if predictor.has_masks else ()
+    sources = tuple(dict.fromkeys((*by_class, *by_mask)))
+    if not sources:
+        raise UsageError(
+            f"{run}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
+            f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
+        )
+    records = read_manifest(manifest)
+    chosen = {source: select(records, (source,), split) for source in sources}
+    scores, tables = [], []
+    for source, mine in chosen.items():
+        with bar(f"Judging {source}", "images") as report:
+            score, table = evaluate_source(
+                predictor,
+                mine,
+                classes=source in by_class,
+                masks=source in by_mask,
+                base=manifest if manifest.is_dir() else manifest.parent,
+                progress=lambda done, total, report=report: report(done, total, {}),
+            )
+        scores.append(score)
+        tables.append(table)
+    folder = run if run.is_dir() else run.parent
+    out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
+    summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
+    Console().print(format_scores(scores))
+    click.echo(f"Scores: {summary}\nPer image: {per_image}")
+
+
+def _what(
+    run: Path, data: Path | None, class_source: str | None, mask_source: str | None
+) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
+    """Manifest, class sources and mask sources: as given, else as the run was trained."""
+    from multimix.config import RunConfig
+
+    file = run / "config.yaml"
+    stored = RunConfig.read(file).data if file.is_file() else None
+    if data is None and stored is None:
+        raise UsageError(f"{run}: a weights file does not know its data. Give DATA, as in `evaluate {run} DATA`.")
+    manifest = data if data is not None else Path(stored.manifest if stored else "")
+    if class_source is None and mask_source is None and stored is not None:
+        return manifest, stored.class_source, stored.mask_source
+    return manifest, names(class_source or ""), names(mask_source or "")

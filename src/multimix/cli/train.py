@@ -1,0 +1,183 @@
+"""`multimix train`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from multimix.errors import UsageError
+
+if TYPE_CHECKING:
+    from multimix.config import RunConfig
+
+SHORT = {
+    "classification": "class",
+    "pseudo_label": "pseudo",
+    "dice": "dice loss",
+    "consistency": "KL",
+    "kept": "kept",
+    "val_auc": "val AUC",
+    "val_dice": "val Dice",
+}
+"""Names of losses and scores as the progress bar has room for them."""
+
+
+class Budget(click.ParamType):
+    """A number of images, or 'all'."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """'all' or an integer >= 1."""
+        if value == "all" or isinstance(value, int):
+            return value
+        if str(value).isdigit() and int(value) >= 1:
+            return int(value)
+        self.fail(f"expected a number of images from 1 on, or 'all', got {value!r}", param, ctx)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """'a,b' -> ('a', 'b')."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@click.command()
+@click.argument("data", required=False, metavar="[DATA]")
+@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--class-source", metavar="NAME[,NAME]", help="Sources whose class labels are learned.")
+@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources whose masks are learned.")
+@click.option("--class-labels", type=Budget(), help="Images whose class label is seen. [default: all]")
+@click.option("--mask-labels", type=Budget(), help="Images whose mask is seen. [default: all]")
+@click.option("--classes", metavar="NAME[,NAME]", help="Class names, in order. [default: those found]")
+@click.option("--structures", metavar="NAME[,NAME]", help="Structure names, in order. [default: those found]")
+@click.option("--multi-label/--exclusive", default=None, help="Classes that may occur together ('a|b').")
+@click.option("--method", help="A method of the paper: u-net, enc, ..., multimix. [default: multimix]")
+@click.option("--recipe", default="tuned", show_default=True, help="Hyper-parameters: tuned or paper.")
+@click.option("--size", type=int, help="Side of the network's input in pixels. [default: 256]")
+@click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")
+@click.option("--steps", type=int, help="Training steps. [default: the recipe's]")
+@click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
+@click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
+@click.option("--precision", help="32-true, bf16-mixed or 16-mixed. [default: 32-true]")
+@click.option("--patience", type=int, help="Stop after so many validations without a gain. [default: never]")
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file with any of the fields of a run.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any field, as in the YAML.")
+@click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
+@click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard (extra 'track').")
+def train(
+    data: str | None,
+    out: Path,
+    recipe: str,
+    config: Path | None,
+    assignments: tuple[str, ...],
+    resume: bool,
+    tensorboard: bool,
+    **options: Any,
+) -> None:
+    """Train one model on DATA: a manifest (CSV or Parquet), or a folder that holds manifest.csv.
+
+    \b
+    Examples:
+      multimix train xrays --class-source kermany --mask-source jsrt \\
+          --class-labels 100 --mask-labels 10 --size 128 --out RUN
+      multimix train xrays --mask-source jsrt --method u-net --out UNET
+      multimix train --out RUN --resume
+      multimix train xrays --config run.yaml --set optim.steps=2000 --out RUN2
+
+    A later source of a value wins: recipe, --config, options, --set.
+    """
+    given = None
+    if data is not None or config is not None:
+        given = _configuration(data, recipe, config, assignments, options)
+    resolved = _resolve(given, out, resume)
+    _run(resolved, out, resume, tensorboard)
+
+
+def _configuration(
+    data: str | None, recipe: str, file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]
+) -> "RunConfig":
+    from multimix.config import RunConfig
+    from multimix.recipes import method
+    from multimix.recipes import recipe as recipe_named
+
+    config = recipe_named(recipe)
+    if file is not None:
+        config = RunConfig.read(file, config)
+    given = {k: v for k, v in options.items() if v is not None}
+    chosen: dict[str, Any] = {k: given[k] for k in ("method", "seed", "device", "precision", "patience") if k in given}
+    chosen["data"] = {k: given[k] for k in ("size", "channels", "multi_label") if k in given}
+    for key in ("class_source", "mask_source", "classes", "structures"):
+        if key in given:
+            chosen["data"][key] = names(given[key])
+    for key in ("class_labels", "mask_labels"):
+        if key in given:
+            chosen["data"][key] = None if given[key] == "all" else given[key]
+    if data is not None:
+        # Absolute, so that --resume works from any folder.
+        chosen["data"]["manifest"] = str(Path(data).absolute())
+    if "steps" in given:
+        chosen["optim"] = {"steps": given["steps"]}
+    config = RunConfig.from_mapping(chosen, config)
+    for assignment in assignments:
+        config = config.override(assignment)
+    method(config.method)
+    return config
+
+
+def _resolve(given: "RunConfig | None", out: Path, resume: bool) -> "RunConfig":
+    """The configuration to run: the one in the folder when resuming, which must not contradict the options."""
+    from multimix.config import RunConfig
+
+    file = out / "config.yaml"
+    if not file.is_file():
+        if given is None:
+            raise UsageError(
+                f"{out}: no run to resume here. Give DATA, as in `multimix train DATA --out {out}`."
+            )
+        if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
+            raise UsageError(f"{out}: exists and is no run. Choose an empty or new folder for --out.")
+        return given
+    if not resume:
+        raise UsageError(f"{out}: already holds a run. Add --resume to go on with it, or choose another --out.")
+    stored = RunConfig.read(file)
+    if given is not None and given != stored:
+        before, now = _flat(stored.to_mapping()), _flat(given.to_mapping())
+        changed = [f"{k} ({before[k]!r}, now {now[k]!r})" for k in before if before[k] != now[k]]
+        raise UsageError(
+            f"{out}: the options differ from the run's own: {'; '.join(changed)}. Leave them out when resuming, or "
+            "choose another --out."
+        )
+    return stored
+
+
+def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in mapping.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> None:
+    from multimix.cli.progress import bar
+    from multimix.trainer import train as run
+
+    with bar("Decoding", "images") as decoding, bar("Training", "steps") as training:
+        try:
+            trainer = run(
+                config,
+                out,
+                resume=resume,
+                tensorboard=tensorboard,
+                decoding=lambda done, total: decoding(done, total, {}),
+                report=lambda p: training(
+                    p.step, p.steps, {SHORT[k]: v for k, v in p.values.items() if k in SHORT}
+                ),
+            )
+        except KeyboardInterrupt:
+            click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
+            raise
+    best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}"
+    click.echo(
+        f"{out}: {trainer.step} steps in {trainer.seconds / 60:.1f} min, best validation score {best}. "
+        f"Next: multimix evaluate {out} DATA, or multimix predict {out} FILE."
+    )

@@ -1,0 +1,174 @@
+"""Decoded images and masks at the model's size: uint8, on disk, memory-mapped, built once.
+
+A cache is keyed by what it was made from (path, size and modification time of every file, and the target
+size), so a changed file makes a new cache and never a stale answer. Folder: `MULTIMIX_CACHE`, or the user's
+cache folder of the operating system.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import torch
+
+from multimix.errors import ImageError, ManifestError, MultimixError
+from multimix.io.readers import read_image, read_mask
+from multimix.io.resize import to_model_size
+from multimix.types import Record
+
+VERSION = 1
+"""Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
+
+
+def cache_folder() -> Path:
+    """Where caches lie on this machine."""
+    return Path(os.environ.get("MULTIMIX_CACHE") or platformdirs.user_cache_path("multimix"))
+
+
+@dataclass(frozen=True)
+class ImageCache:
+    """Decoded rows, in the order of the records they were opened with."""
+
+    images: np.ndarray
+    """(N C size size) uint8, memory-mapped."""
+    masks: np.ndarray
+    """(N S size size) uint8, 0 or 1, memory-mapped; all 0 where the record names no mask."""
+    digests: tuple[str, ...]
+    """Per image a hash of its decoded pixels: equal digests are the same picture."""
+    folder: Path
+
+
+def open_cache(
+    records: Sequence[Record],
+    *,
+    size: int,
+    channels: int,
+    structures: Sequence[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> ImageCache:
+    """The cache of `records`, built now unless it is there; `progress(done, total)` while building.
+
+    ImageError names the first file that cannot be decoded; ManifestError one that is missing.
+    """
+    target = cache_folder() / _key(records, size, channels, structures)
+    if not (target / "index.json").is_file():
+        with _disk_errors(target.parent):
+            _build(target, records, size, channels, structures, progress)
+    index = json.loads((target / "index.json").read_text("utf-8"))
+    return ImageCache(
+        images=np.load(target / "images.npy", mmap_mode="r"),
+        masks=np.load(target / "masks.npy", mmap_mode="r" if structures else None),
+        digests=tuple(index["digests"]),
+        folder=target,
+    )
+
+
+def _key(records: Sequence[Record], size: int, channels: int, structures: Sequence[str]) -> str:
+    key = hashlib.blake2b(repr((VERSION, size, channels, tuple(structures))).encode(), digest_size=16)
+    for record in records:
+        for path in (record.image, *_mask_files(record, structures)):
+            try:
+                stat = os.stat(path)
+            except OSError as error:
+                raise ManifestError(
+                    f"{path}: {error.strerror or error}; the manifest names it. Restore the file, or run "
+                    "`multimix data check MANIFEST` for a list of everything missing."
+                ) from error
+            key.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+        key.update(repr([s in record.masks for s in structures]).encode())
+    return key.hexdigest()
+
+
+def _mask_files(record: Record, structures: Sequence[str]) -> Iterator[Path]:
+    for structure in structures:
+        yield from record.masks.get(structure, ())
+
+
+def _build(
+    target: Path,
+    records: Sequence[Record],
+    size: int,
+    channels: int,
+    structures: Sequence[str],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Decode everything beside `target` and move it there in one rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="building-", dir=target.parent))
+    try:
+        images = _empty(folder / "images.npy", (len(records), channels, size, size))
+        masks = _empty(folder / "masks.npy", (len(records), len(structures), size, size))
+
+        def decode(row: int) -> str:
+            record = records[row]
+            images[row], masks[row] = decode_record(record, size, channels, structures)
+            return hashlib.blake2b(images[row].tobytes(), digest_size=16).hexdigest()
+
+        digests = []
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for digest in pool.map(decode, range(len(records))):
+                digests.append(digest)
+                if progress is not None:
+                    progress(len(digests), len(records))
+        for array in (images, masks):
+            if isinstance(array, np.memmap):
+                array.flush()
+        (folder / "index.json").write_text(json.dumps({"digests": digests}), "utf-8")
+        try:
+            folder.rename(target)
+        except OSError:
+            # Another process finished the very same cache first; anything else is a real error.
+            if not (target / "index.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _empty(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """A memory-mapped array of zeros; one without elements cannot be mapped and is written as it is."""
+    if 0 in shape:
+        array = np.zeros(shape, np.uint8)
+        np.save(path, array)
+        return array
+    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+
+
+def decode_record(
+    record: Record, size: int, channels: int, structures: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Image (C size size) and masks (S size size), both uint8, as the cache stores them."""
+    radiograph = read_image(record.image, channels)
+    image = to_model_size(torch.from_numpy(radiograph.pixels), size)
+    masks = np.zeros((len(structures), size, size), np.uint8)
+    for row, structure in enumerate(structures):
+        files = record.masks.get(structure)
+        if files:
+            mask = read_mask(files)
+            if mask.shape != radiograph.size:
+                raise ImageError(
+                    f"{files[0]}: the mask is {mask.shape[1]} x {mask.shape[0]}, its image {record.image} is "
+                    f"{radiograph.size[1]} x {radiograph.size[0]}. Give image and mask of the same size."
+                )
+            resized = to_model_size(torch.from_numpy(mask[None].astype(np.float32)), size)
+            masks[row] = (resized[0] >= 0.5).numpy()
+    return (image * 255).round().to(torch.uint8).numpy(), masks
+
+
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MultimixError(
+            f"{folder}: the cache cannot be written ({error.strerror or error}). Free some space, or set "
+            "MULTIMIX_CACHE to a folder with room."
+        ) from error

@@ -1,0 +1,189 @@
+"""What would corrupt a result, found before training: every file of a manifest is decoded once.
+
+error    missing or unreadable file, mask of another size than its image, patient or pixels in two splits
+warning  empty mask, image of one grey level, identical pixels twice in one split, a split or class that lacks
+note     images, patients, classes and masks of each source and split; images that two sources share
+"""
+
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from multimix.data.manifest import SPLITS, read_manifest
+from multimix.errors import ImageError
+from multimix.io.readers import read_image, read_mask
+from multimix.types import Record
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found."""
+
+    level: Literal["error", "warning", "note"]
+    where: str
+    """A file, or a source and split."""
+    message: str
+    """What is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One record's files, decoded."""
+
+    record: Record
+    digest: str | None
+    """Of the grey pixels at 8 bits, so that the same image in two formats is one; None where unreadable."""
+    findings: tuple[Finding, ...]
+
+
+def check_manifest(
+    path: Path | str, progress: Callable[[int, int], None] | None = None, threads: int | None = None
+) -> list[Finding]:
+    """Check a manifest and all its files: errors first, then warnings, then notes.
+
+    `progress` is called with (images done, images in all). Raises ManifestError where the table itself cannot
+    be read; everything else is a finding.
+    """
+    records = read_manifest(path)
+    looks = []
+    with ThreadPoolExecutor(threads or min(os.cpu_count() or 1, 8)) as pool:
+        for done, look in enumerate(pool.map(_look, records), start=1):
+            looks.append(look)
+            if progress is not None:
+                progress(done, len(records))
+    findings = [finding for look in looks for finding in look.findings]
+    findings += _shared_patients(records)
+    findings += _shared_pixels(looks)
+    findings += _missing_splits(records)
+    findings += _balance(records)
+    return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.level))
+
+
+def _look(record: Record) -> _Look:
+    findings = []
+    size = digest = None
+    try:
+        image = read_image(record.image)
+        size = image.size
+        grey = (image.pixels * 255).round().astype(np.uint8)
+        digest = hashlib.sha256(repr(size).encode() + grey.tobytes()).hexdigest()
+        if grey.min() == grey.max():
+            message = "every pixel has the same value; replace the image or remove its row"
+            findings.append(Finding("warning", str(record.image), message))
+    except ImageError as error:
+        findings.append(Finding("error", str(record.image), _without(record.image, error)))
+    for structure, files in record.masks.items():
+        findings += _look_at_mask(record.image, size, structure, files)
+    return _Look(record, digest, tuple(findings))
+
+
+def _look_at_mask(
+    image: Path, size: tuple[int, int] | None, structure: str, files: Sequence[Path]
+) -> Iterator[Finding]:
+    where = "|".join(map(str, files))
+    try:
+        mask = read_mask(files)
+    except ImageError as error:
+        yield Finding("error", where, _without(files[0], error))
+        return
+    if size is not None and mask.shape != size:
+        yield Finding(
+            "error",
+            where,
+            f"mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.name} is {size[1]} x {size[0]}; "
+            "export the mask at the image's size",
+        )
+    elif not mask.any():
+        yield Finding("warning", where, f"mask of {structure!r} is empty; draw it or clear the cell")
+
+
+def _shared_patients(records: Sequence[Record]) -> Iterator[Finding]:
+    by_patient: dict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        by_patient[record.source, record.patient].setdefault(record.split, record)
+    for (source, patient), in_split in by_patient.items():
+        if len(in_split) > 1:
+            examples = ", ".join(f"{split} ({record.image.name})" for split, record in in_split.items())
+            message = f"patient {patient!r} is in {examples}; put all images of a patient into one split"
+            yield Finding("error", source, message)
+
+
+def _shared_pixels(looks: Sequence[_Look]) -> Iterator[Finding]:
+    """One finding per pair of (source, split) places that hold identical pixels, with a few examples."""
+    by_digest: dict[str, dict[tuple[str, str], list[str]]] = defaultdict(lambda: defaultdict(list))
+    for look in looks:
+        if look.digest is not None:
+            place = (look.record.source, look.record.split)
+            by_digest[look.digest][place].append(look.record.image.name)
+    pairs: dict[tuple[tuple[str, str], tuple[str, str]], list[str]] = defaultdict(list)
+    for places in by_digest.values():
+        for place, (first, *copies) in places.items():
+            pairs[place, place] += [f"{first} = {copy}" for copy in copies]
+        for one, other in combinations(sorted(places), 2):
+            pairs[one, other].append(f"{places[one][0]} = {places[other][0]}")
+    for (one, other), examples in sorted(pair for pair in pairs.items() if pair[1]):
+        some = ", ".join(examples[:_EXAMPLES]) + (", ..." if len(examples) > _EXAMPLES else "")
+        count = f"{len(examples)} image{'s' * (len(examples) > 1)} with identical pixels"
+        if one[1] != other[1]:
+            where = f"{' '.join(one)} and {' '.join(other)}"
+            yield Finding("error", where, f"{count} in two splits ({some}); keep each in one split only")
+        elif one == other:
+            yield Finding("warning", " ".join(one), f"{count} as another there ({some}); remove the copies")
+        else:
+            where = f"{one[0]} and {other[0]}, {one[1]}"
+            yield Finding("note", where, f"{count} in both ({some}); do not count them twice")
+
+
+def _missing_splits(records: Sequence[Record]) -> Iterator[Finding]:
+    present = {record.split for record in records}
+    use = {"train": "to learn from", "val": "to choose the checkpoint by", "test": "to judge by"}
+    for split in SPLITS:
+        if split not in present:
+            message = f"no image is in {split}, so there is nothing {use[split]}; set some rows' split to it"
+            yield Finding("warning", split, message)
+
+
+def _balance(records: Sequence[Record]) -> Iterator[Finding]:
+    by_place: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        by_place[record.source, record.split].append(record)
+    for source in sorted({source for source, _ in by_place}):
+        trained: set[str] | None = None
+        for split in SPLITS:
+            members = by_place.get((source, split))
+            if not members:
+                continue
+            classes = Counter(c for record in members if record.label for c in record.label.split("|"))
+            yield Finding("note", f"{source} {split}", _counted(members, classes))
+            if split == "train":
+                trained = set(classes)
+            elif trained and (lacking := sorted(set(classes) - trained)):
+                message = (
+                    f"class {lacking[0]!r} is not in train, so it cannot be learnt; move some patients there"
+                )
+                yield Finding("warning", f"{source} {split}", message)
+
+
+def _counted(members: Sequence[Record], classes: Counter[str]) -> str:
+    patients = len({record.patient for record in members})
+    masks = Counter(structure for record in members for structure in record.masks)
+    parts = [f"{len(members)} images of {patients} patients"]
+    parts += [f"{name} {count}" for name, count in sorted(classes.items())]
+    unlabelled = sum(record.label is None for record in members)
+    parts += [f"without label {unlabelled}"] if unlabelled else []
+    parts += [f"masks of {name} {count}" for name, count in sorted(masks.items())]
+    return ", ".join(parts)
+
+
+def _without(path: Path, error: ImageError) -> str:
+    return str(error).removeprefix(f"{path}: ")

@@ -1,0 +1,217 @@
+"""The one interchange: a table of images and what is known about them, in CSV or Parquet.
+
+    image    file, relative to the manifest's folder, '/'-separated; the only column that must be there
+    mask     file of the structure "lungs", or several joined by '|' whose union is meant; may be empty
+    mask:X   the same for a further structure X
+    label    class, or several joined by '|' where they are not exclusive; empty where unlabelled
+    split    train, val or test; without the column everything is train
+    patient  unique within its source; without it the image's stem
+    source   data set; without it the name of the manifest's folder
+
+`path`, `mask_path` and `patient_id` are read as image, mask and patient; any other column is free. Files are
+not looked at here: `multimix data check` and the cache do that.
+"""
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from multimix.errors import ManifestError
+from multimix.io.writers import atomic_write
+from multimix.types import Record
+
+SPLITS = ("train", "val", "test")
+LUNGS = "lungs"
+"""Structure of the plain `mask` column."""
+ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}
+_COLUMNS = ("image", "mask", "label", "split", "patient", "source")
+
+Row = Mapping[str, str]
+
+
+def read_manifest(path: Path | str) -> list[Record]:
+    """Read a manifest, or FOLDER/manifest.csv where `path` is a folder, into records with absolute paths.
+
+    Raises ManifestError naming the manifest and, for a row, its line.
+    """
+    file = Path(os.path.abspath(path))
+    if file.is_dir():
+        file = file / "manifest.csv"
+    records: list[Record] = []
+    first_line: dict[tuple[str, Path], str] = {}
+    columns: dict[str, str] = {}
+    for where, row in _rows(file):
+        columns = columns or _columns(file, list(row))
+        record = _record(file, where, row, columns)
+        key = (record.source, record.image)
+        if key in first_line:
+            raise ManifestError(
+                f"{where}: image {row[columns['image']]!r} of source {record.source!r} is already in "
+                f"{first_line[key].removeprefix(f'{file}, ')}; keep one of the two rows"
+            )
+        first_line[key] = where
+        records.append(record)
+    if not records:
+        raise ManifestError(f"{file}: has no rows; write one with `multimix data index FOLDER`")
+    return records
+
+
+def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str | None = None) -> None:
+    """Write records as CSV or Parquet, by suffix; read_manifest gives the same records back.
+
+    Paths are written relative to `base` (default: the folder of `path`), which must hold every file.
+    Raises ManifestError where it does not, or the suffix is another.
+    """
+    file = Path(os.path.abspath(path))
+    folder = Path(os.path.abspath(base)) if base is not None else file.parent
+    structures = list(dict.fromkeys(name for record in records for name in record.masks))
+    mask_columns = {"mask" if name == LUNGS else f"mask:{name}": name for name in [LUNGS, *structures]}
+    rows = []
+    for record in records:
+        row = {"image": _relative(file, record.image, folder)}
+        for column, structure in mask_columns.items():
+            row[column] = "|".join(_relative(file, m, folder) for m in record.masks.get(structure, ()))
+        row |= {"label": record.label or "", "split": record.split}
+        rows.append(row | {"patient": record.patient, "source": record.source})
+    header = ["image", *mask_columns, "label", "split", "patient", "source"]
+    if _suffix(file) == ".csv":
+        with atomic_write(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, header, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in header})
+        with atomic_write(file) as temporary:
+            pq.write_table(table, temporary)
+
+
+def _suffix(file: Path) -> str:
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise ManifestError(
+            f"{file}: a manifest ends in .csv or .parquet, not {suffix!r}; rename or convert it"
+        )
+    return suffix
+
+
+def _rows(file: Path) -> Iterator[tuple[str, Row]]:
+    """('FILE, line N', column -> cell) of each row that is not blank; cells are stripped strings."""
+    suffix = _suffix(file)
+    try:
+        yield from _csv_rows(file) if suffix == ".csv" else _parquet_rows(file)
+    except FileNotFoundError as error:
+        raise ManifestError(
+            f"{file}: no such manifest; check the path, or write one with `multimix data index FOLDER`"
+        ) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise ManifestError(
+            f"{file}: cannot be read ({reason}); check the file and its permissions"
+        ) from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError(
+            f"{file}: is not a CSV table in UTF-8 ({error}); save it as CSV, UTF-8"
+        ) from error
+
+
+def _csv_rows(file: Path) -> Iterator[tuple[str, Row]]:
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        reader = csv.reader(stream, strict=True)
+        header = [name.strip() for name in next(reader, [])]
+        if len(set(header)) != len(header):
+            twice = sorted({name for name in header if header.count(name) > 1})
+            raise ManifestError(f"{file}: columns {twice} occur twice; rename or remove one of each")
+        if header and "image" not in header:
+            _columns(file, header)
+        for cells in reader:
+            if not any(cells):
+                continue
+            where = f"{file}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise ManifestError(
+                    f"{where}: {len(cells)} cells where the header has {len(header)}; "
+                    "complete the line, and quote cells that hold a comma"
+                )
+            yield where, dict(zip(header, map(str.strip, cells), strict=True))
+
+
+def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(file)
+    except pa.ArrowException as error:
+        reason = str(error).splitlines()[0]
+        raise ManifestError(
+            f"{file}: is not a Parquet table ({reason}); write it again, or use CSV"
+        ) from error
+    for number, row in enumerate(table.to_pylist(), start=1):
+        yield f"{file}, row {number}", {k: "" if v is None else str(v).strip() for k, v in row.items()}
+
+
+def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
+    """Our column -> the file's name of it, masks included; raises where there is no image column."""
+    columns = {ALIASES[name]: name for name in header if name in ALIASES}
+    columns |= {name: name for name in header if name in _COLUMNS or name.startswith("mask:")}
+    if "image" not in columns:
+        hint = " (is the separator a comma?)" if len(header) == 1 else ""
+        raise ManifestError(
+            f"{file}: no image column; expected 'image' (or 'path'), found "
+            f"{', '.join(map(repr, header))}{hint}; rename the column that holds the image files"
+        )
+    if "mask" in columns and f"mask:{LUNGS}" in columns:
+        raise ManifestError(f"{file}: columns 'mask' and 'mask:{LUNGS}' mean the same; remove one")
+    return columns
+
+
+def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Record:
+    cell = {ours: row[theirs] for ours, theirs in columns.items()}
+    if not cell["image"]:
+        raise ManifestError(f"{where}: the image cell is empty; name the file or remove the line")
+    split = cell.get("split", "train")
+    if split not in SPLITS:
+        raise ManifestError(f"{where}: split is {split!r}, expected train, val or test; correct the cell")
+    image = _inside(file, where, cell["image"])
+    masks = {}
+    for column, text in cell.items():
+        if text and (column == "mask" or column.startswith("mask:")):
+            structure = column.partition(":")[2] or LUNGS
+            masks[structure] = tuple(_inside(file, where, name) for name in _parts(text))
+    return Record(
+        image=image,
+        masks=masks,
+        label="|".join(sorted(set(_parts(cell.get("label", ""))))) or None,
+        split=split,
+        patient=cell.get("patient") or image.stem,
+        source=cell.get("source") or file.parent.name,
+    )
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split("|") if part.strip()]
+
+
+def _inside(file: Path, where: str, name: str) -> Path:
+    # Compared as text: resolving links would cost a system call per file.
+    folder = str(file.parent)
+    path = os.path.normpath(os.path.join(folder, name))
+    if "\0" in name or not path.startswith(folder.rstrip(os.sep) + os.sep):
+        raise ManifestError(
+            f"{where}: {name!r} lies outside the manifest's folder; "
+            "move the manifest to a folder above its images, and write paths relative to it"
+        )
+    return Path(path)
+
+
+def _relative(file: Path, target: Path, folder: Path) -> str:
+    name = os.path.relpath(target, folder)
+    if name == os.pardir or name.startswith(os.pardir + os.sep):
+        raise ManifestError(
+            f"{file}: {target} lies outside {folder}; write the manifest to a folder above its images"
+        )
+    return Path(name).as_posix()

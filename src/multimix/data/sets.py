@@ -1,0 +1,135 @@
+"""From a manifest and a configuration to the records that each part of a run may see."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multimix.config import DataConfig
+from multimix.data.manifest import read_manifest
+from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
+from multimix.errors import ManifestError, UsageError
+from multimix.recipes import Method
+from multimix.types import Record
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """D^c_l, D^c_u, D^s_l, D^s_u and what validation sees; a set the method does not use is empty."""
+
+    labelled_classes: list[Record]
+    unlabelled_classes: list[Record]
+    labelled_masks: list[Record]
+    unlabelled_masks: list[Record]
+    val_classes: list[Record]
+    val_masks: list[Record]
+    everything: list[Record]
+    """All images of the sources used, of every split, stripped of labels and masks; for the cache and for the
+    search for leaks."""
+    classes: tuple[str, ...]
+    structures: tuple[str, ...]
+
+    def roles(self) -> Mapping[str, Sequence[Record]]:
+        """Role name -> records, as written beside the run."""
+        names = ("labelled_classes", "unlabelled_classes", "labelled_masks", "unlabelled_masks")
+        return {name: getattr(self, name) for name in (*names, "val_classes", "val_masks")}
+
+
+def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets:
+    """Read the manifest, check it for leaks, and draw the labelled images.
+
+    The draw depends on seed and budget, not on the method, so every method sees the very same labels.
+    """
+    records = read_manifest(Path(config.manifest))
+    _require_sources(config, method, records)
+    class_source = config.class_source if method.classify else ()
+    mask_source = config.mask_source if method.segment else ()
+    used = [r for r in records if r.source in {*class_source, *mask_source}]
+    refuse_leaks(used)
+    classes, structures = _classes(config, used), _structures(config, used)
+    lc, uc = _draw_classes(config, records, class_source, classes, seed)
+    lm, um = _draw_masks(config, records, mask_source, structures, seed)
+    val_classes = [r for r in select(records, class_source, "val") if r.label is not None] if class_source else []
+    val_masks = [r for r in select(records, mask_source, "val") if r.masks] if mask_source else []
+    return TrainingSets(
+        labelled_classes=lc,
+        unlabelled_classes=uc if method.pseudo_labels else [],
+        labelled_masks=lm,
+        unlabelled_masks=um if method.consistency else [],
+        val_classes=val_classes,
+        val_masks=val_masks,
+        everything=[_hidden(r) for r in used],
+        classes=classes,
+        structures=structures,
+    )
+
+
+def _hidden(record: Record) -> Record:
+    return Record(record.image, {}, None, record.split, record.patient, record.source)
+
+
+def _require_sources(config: DataConfig, method: Method, records: Sequence[Record]) -> None:
+    known = ", ".join(sorted({r.source for r in records}))
+    for wanted, sources, flag in (
+        (method.classify, config.class_source, "--class-source"),
+        (method.segment, config.mask_source, "--mask-source"),
+    ):
+        if wanted and not sources:
+            raise UsageError(
+                f"{method.name} needs {flag}. Sources in {config.manifest}: {known}. Name one or more of them."
+            )
+
+
+def _classes(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
+    if config.classes:
+        return config.classes
+    labels = {r.label for r in records if r.label is not None and r.source in config.class_source}
+    names = {n for label in labels for n in label.split("|")} if config.multi_label else labels
+    return tuple(sorted(names))
+
+
+def _structures(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
+    if config.structures:
+        return config.structures
+    return tuple(sorted({s for r in records if r.source in config.mask_source for s in r.masks}))
+
+
+def _draw_classes(
+    config: DataConfig, records: Sequence[Record], sources: Sequence[str], classes: tuple[str, ...], seed: int
+) -> tuple[list[Record], list[Record]]:
+    if not sources:
+        return [], []
+    if len(classes) < (1 if config.multi_label else 2):
+        raise ManifestError(
+            f"{config.manifest}: found the classes {list(classes)} in {', '.join(sources)}, expected at least two. "
+            "Check the label column and --class-source."
+        )
+    pool = select(records, sources, "train")
+    for record in pool:
+        names = record.label.split("|") if config.multi_label and record.label else [record.label]
+        if any(name is not None and name not in classes for name in names):
+            raise ManifestError(
+                f"{record.image}: label {record.label!r} is not among the classes {', '.join(classes)}. "
+                "Correct the manifest or list the class with --classes."
+            )
+    return choose_classes(pool, config.class_labels, seed)
+
+
+def _draw_masks(
+    config: DataConfig, records: Sequence[Record], sources: Sequence[str], structures: tuple[str, ...], seed: int
+) -> tuple[list[Record], list[Record]]:
+    if not sources:
+        return [], []
+    if not structures:
+        raise ManifestError(
+            f"{config.manifest}: no masks in {', '.join(sources)}. Fill the mask column or change --mask-source."
+        )
+    pool = select(records, sources, "train")
+    complete = [r for r in pool if all(s in r.masks for s in structures)]
+    rest = [_hidden(r) for r in pool if any(s not in r.masks for s in structures)]
+    if not complete:
+        raise ManifestError(
+            f"{config.manifest}: no training image of {', '.join(sources)} has a mask of every structure "
+            f"({', '.join(structures)}). Narrow --structures."
+        )
+    labelled, unlabelled = choose_masks(complete, config.mask_labels, seed)
+    return labelled, unlabelled + rest

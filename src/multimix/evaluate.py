@@ -1,0 +1,347 @@
+"""Judging: a trained model and the records of one source and split -> a table per image -> scores.
+
+`evaluate_source` asks the model once and writes down everything that a score needs; `summarise` computes
+every score from that table alone, so each number can be had again from the stored file without the model.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from multimix import metrics, statistics
+from multimix.errors import CheckpointError, ImageError, ManifestError
+from multimix.io.readers import read_image, read_mask
+from multimix.io.writers import write_json, write_table
+from multimix.types import Estimate, Prediction, Radiograph, Record, Scores
+
+_TEXT = ("image", "source", "split", "patient", "label", "predicted")
+_MASK_SCORES = ("dice", "jaccard", "asd_px", "hd95_px", "asd_mm", "hd95_mm", "ssim", "precision", "recall")
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What can be evaluated: multimix.predict.Predictor is one."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the head."""
+        ...
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Structure names in the order of the mask channels."""
+        ...
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether labels are not exclusive."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Image channels that the model takes."""
+        ...
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the method trained the class head."""
+        ...
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the method trained the decoder."""
+        ...
+
+    @property
+    def trivial_masks(self) -> Mapping[str, np.ndarray]:
+        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
+        ...
+
+    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
+        """One prediction per radiograph, in order."""
+        ...
+
+
+def evaluate_source(
+    predictor: Judged,
+    records: Sequence[Record],
+    *,
+    classes: bool = True,
+    masks: bool = True,
+    base: Path | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Scores, pd.DataFrame]:
+    """Judge the model on the records of one source and split.
+
+    `classes`: the records' labels are the classes to be told apart (a source of masks may have labels of
+    another kind). `masks`: the records' masks are judged. Records that have neither are left out. `base`:
+    the folder that image paths in the table are relative to; by default the one that all images share.
+    `progress` is called with images done and images in all.
+
+    Raises ManifestError where a label is not one of the model's classes or no record can be judged, and
+    ImageError where an image or mask cannot be read: a score over fewer images is another score.
+    """
+    classes, masks = classes and predictor.has_classes, masks and predictor.has_masks
+    structures = predictor.structures if masks else ()
+    judged = [r for r in records if (classes and r.label) or set(structures) & set(r.masks)]
+    if not judged:
+        raise ManifestError(_nothing_to_judge(predictor, records, classes, masks))
+    if classes:  # before the model is asked, which may take a while
+        labels, files = [r.label or "" for r in judged], [str(r.image) for r in judged]
+        _membership(labels, files, predictor.classes, predictor.multi_label)
+    base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
+    trivial = _TrivialMasks(predictor.trivial_masks)
+    radiographs = (read_image(record.image, predictor.channels) for record in judged)
+    rows = []
+    # Strict: a predictor that drops or adds an image would shift every answer after it.
+    for record, prediction in zip(judged, predictor.predict_radiographs(radiographs), strict=True):
+        row = _description(record, base)
+        if classes:
+            row |= _class_columns(prediction, predictor.classes, record.image)
+        for structure in structures:
+            if structure in record.masks:
+                row |= _mask_columns(prediction, record, structure, trivial)
+        rows.append(row)
+        if progress is not None:
+            progress(len(rows), len(judged))
+    table = pd.DataFrame(rows)
+    known = predictor.classes if classes else ()
+    return summarise(table, known, structures, multi_label=predictor.multi_label, seed=seed), table
+
+
+def _nothing_to_judge(predictor: Judged, records: Sequence[Record], classes: bool, masks: bool) -> str:
+    wanted = [*(["a class label"] if classes else []), *(["a mask"] if masks else [])]
+    names = ", ".join(sorted({f"source {r.source!r} split {r.split!r}" for r in records})) or "no records"
+    return (
+        f"{names}: expected images with {' or '.join(wanted) or 'something that this model predicts'} "
+        f"(structures: {', '.join(predictor.structures) or 'none'}), found none among {len(records)}. "
+        "Choose another source or split, or fill in the manifest."
+    )
+
+
+def _description(record: Record, base: Path) -> dict[str, object]:
+    return {
+        "image": Path(os.path.relpath(record.image, base)).as_posix(),
+        "source": record.source,
+        "split": record.split,
+        "patient": record.patient or record.image.stem,
+        "label": record.label or "",
+    }
+
+
+def _class_columns(prediction: Prediction, classes: tuple[str, ...], image: Path) -> dict[str, object]:
+    columns = {f"p_{name}": float(prediction.probabilities[name]) for name in classes}
+    if not np.isfinite(list(columns.values())).all():
+        raise CheckpointError(
+            f"{image}: the model's probabilities are not finite. Its weights are damaged or diverged in "
+            "training; use another checkpoint."
+        )
+    return {"predicted": prediction.predicted, **columns}
+
+
+class _TrivialMasks:
+    """The mean training mask, cut at one half, at any image size."""
+
+    def __init__(self, means: Mapping[str, np.ndarray]) -> None:
+        self._means = means
+        self._last: dict[str, Bool[np.ndarray, "H W"]] = {}
+
+    def at(self, structure: str, size: tuple[int, int]) -> Bool[np.ndarray, "H W"] | None:
+        """The mask at `size` (height, width), None where the model carries none."""
+        if structure not in self._means:
+            return None
+        last = self._last.get(structure)
+        if last is None or last.shape != size:  # images of one source mostly have one size
+            mean = Image.fromarray(np.asarray(self._means[structure], dtype=np.float32))
+            last = np.asarray(mean.resize(size[::-1], Image.Resampling.BILINEAR)) >= 0.5
+            self._last[structure] = last
+        return last
+
+
+def _mask_columns(
+    prediction: Prediction, record: Record, structure: str, trivial: _TrivialMasks
+) -> dict[str, object]:
+    predicted, reference = prediction.masks[structure], read_mask(record.masks[structure])
+    if predicted.shape != reference.shape:
+        files = " | ".join(map(str, record.masks[structure]))
+        raise ImageError(
+            f"{files}: expected a mask of the image's size {predicted.shape[0]}x{predicted.shape[1]} "
+            f"(height x width), got {reference.shape[0]}x{reference.shape[1]}. Run `multimix data check` on "
+            "the manifest and correct the mask."
+        )
+    distances = metrics.surface_distances(predicted, reference)
+    scores: dict[str, float] = {
+        "dice": metrics.dice(predicted, reference),
+        "jaccard": metrics.jaccard(predicted, reference),
+        "precision": metrics.precision(predicted, reference),
+        "recall": metrics.recall(predicted, reference),
+        "ssim": metrics.structural_similarity(predicted, reference),
+        "asd_px": metrics.average_surface_distance(distances),
+        "hd95_px": metrics.hausdorff_95(distances),
+    }
+    if prediction.spacing is not None:
+        distances = metrics.surface_distances(predicted, reference, prediction.spacing)
+        scores["asd_mm"] = metrics.average_surface_distance(distances)
+        scores["hd95_mm"] = metrics.hausdorff_95(distances)
+    scores["area_px"] = int(predicted.sum())
+    scores["reference_area_px"] = int(reference.sum())
+    if (mean := trivial.at(structure, reference.shape)) is not None:
+        scores["mean_mask_dice"] = metrics.dice(mean, reference)
+    return {f"{name}_{structure}": value for name, value in scores.items()}
+
+
+def summarise(
+    table: pd.DataFrame,
+    classes: Sequence[str],
+    structures: Sequence[str],
+    *,
+    multi_label: bool = False,
+    seed: int = 0,
+    samples: int = 2000,
+) -> Scores:
+    """All scores of one source and split from its per-image table, with intervals and trivial answers.
+
+    Class scores are over the images that have a label and probabilities, mask scores over those that have a
+    reference mask. Millimetres are reported only where every such image has a spacing, since a mean over some
+    of the images is another score. Raises ManifestError on a label that is not in `classes`.
+    """
+    if len(table[["source", "split"]].drop_duplicates()) != 1:
+        raise ValueError("summarise takes the images of one source and one split at a time")
+    bootstrap = partial(statistics.estimate, samples=samples, seed=seed)
+    scores: dict[str, Estimate] = {}
+    if classes and f"p_{classes[0]}" in table:
+        rows = table[(table["label"] != "") & table[f"p_{classes[0]}"].notna()]
+        if len(rows):
+            scores |= _class_scores(rows, tuple(classes), multi_label, bootstrap)
+    for structure in structures:
+        if f"dice_{structure}" in table:
+            rows = table[table[f"dice_{structure}"].notna()]
+            scores |= _mask_scores(rows, structure, bootstrap) if len(rows) else {}
+    first = table.iloc[0]
+    return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
+
+
+def _membership(
+    names: Iterable[str], images: Iterable[str], classes: tuple[str, ...], multi_label: bool
+) -> Int[np.ndarray, "N K"]:
+    """1 where the cell names the class; several are joined by '|' where labels are not exclusive."""
+    member = []
+    for cell, image in zip(names, images, strict=True):
+        named = cell.split("|") if multi_label else [cell]
+        if unknown := [name for name in named if name and name not in classes]:
+            raise ManifestError(
+                f"{image}: label {unknown[0]!r} is not among the model's classes {', '.join(classes)}. "
+                "Correct the label, or do not name this source as a class source."
+            )
+        member.append([int(name in named) for name in classes])
+    return np.array(member)
+
+
+def _class_scores(
+    rows: pd.DataFrame, classes: tuple[str, ...], multi_label: bool, bootstrap: Callable[..., Estimate]
+) -> dict[str, Estimate]:
+    member = _membership(rows["label"], rows["image"], classes, multi_label)
+    labels = member if multi_label else member.argmax(axis=1)
+    probabilities = rows[[f"p_{name}" for name in classes]].to_numpy(np.float64)
+    # What the model decided need not be the most probable class, so accuracy and F1 take its own word.
+    decided = _membership(rows["predicted"], rows["image"], classes, multi_label)
+    decided = decided.astype(np.float64)
+    # The trivial answer: this set's own base rates for every image, and so its majority class.
+    base_rates = np.tile(member.mean(axis=0), (len(rows), 1))
+    patients = rows["patient"].tolist()
+
+    def score(metric: Callable[..., metrics.Score], answers: Float[np.ndarray, "N K"]) -> Estimate:
+        trivial = float(metric(labels, base_rates))
+        return bootstrap(patients, partial(metric, labels, answers), trivial=trivial)
+
+    scores = {"accuracy": score(metrics.accuracy, decided)}
+    for index, name in enumerate(classes):
+        scores[f"f1_{name}"] = score(partial(metrics.f1, index=index), decided)
+    scores["auc"] = score(metrics.auc, probabilities)
+    if multi_label or len(classes) > 2:
+        for index, name in enumerate(classes):
+            scores[f"auc_{name}"] = score(partial(metrics.auc_of_class, index=index), probabilities)
+    scores["brier"] = score(metrics.brier, probabilities)
+    scores["ece"] = score(metrics.calibration_error, probabilities)
+    return scores
+
+
+def _mask_scores(
+    rows: pd.DataFrame, structure: str, bootstrap: Callable[..., Estimate]
+) -> dict[str, Estimate]:
+    patients = rows["patient"].tolist()
+    trivial: dict[str, float] = {}
+    if f"mean_mask_dice_{structure}" in rows:
+        dice = rows[f"mean_mask_dice_{structure}"].to_numpy(np.float64)
+        trivial = {"dice": float(dice.mean()), "jaccard": float((dice / (2 - dice)).mean())}
+    scores = {}
+    for name in _MASK_SCORES:
+        column = f"{name}_{structure}"
+        if column in rows and rows[column].notna().all():
+            statistic = partial(metrics.mean, rows[column].to_numpy(np.float64))
+            scores[column] = bootstrap(patients, statistic, trivial=trivial.get(name))
+    return scores
+
+
+def write_scores(
+    folder: Path, scores: Sequence[Scores], tables: Sequence[pd.DataFrame], *, suffix: str = ".csv"
+) -> tuple[Path, Path]:
+    """Write `scores.json` and `per_image.csv` (or .parquet) into `folder`; returns the two paths.
+
+    In the JSON a score that is undefined is null. Each image has one line in the table; columns that do not
+    apply to its source are empty.
+    """
+    table = pd.concat(tables, ignore_index=True)
+    areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
+    table = table.astype(dict.fromkeys(areas, "Int64"))  # whole numbers, also where some images have none
+    summary, per_image = folder / "scores.json", folder / f"per_image{suffix}"
+    write_table(per_image, table)
+    write_json(summary, {"interval": "95 % bootstrap over patients", "scores": list(scores)})
+    return summary, per_image
+
+
+def read_per_image(path: Path) -> pd.DataFrame:
+    """The table that `write_scores` wrote, number for number, ready for `summarise`."""
+    if path.suffix == ".parquet":
+        table = pd.read_parquet(path)
+    else:
+        # A class may be called "NA" or "1", so names stay text; float() brings numbers back to the last bit.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        for name in set(table.columns) - set(_TEXT):
+            table[name] = [float(cell) if cell else np.nan for cell in table[name]]
+    for name in set(_TEXT) & set(table.columns):
+        table[name] = table[name].fillna("")
+    return table
+
+
+def format_scores(scores: Sequence[Scores]) -> Table:
+    """Scores for the terminal: value, interval and trivial answer, a section per source and split."""
+    table = Table("images", "score", "value", "95 % interval", "trivial answer")
+    for group in scores:
+        about = [f"{group.source} {group.split}", f"{group.images} images", f"{group.patients} patients"]
+        lines = [_line(name, item) for name, item in group.metrics.items()]
+        for left, line in zip_longest(about, lines, fillvalue=""):
+            # Text, not str: rich would take the brackets of an interval or of a class name for markup.
+            table.add_row(*map(Text, (left, *line)))
+        table.add_section()
+    return table
+
+
+def _line(name: str, item: Estimate) -> tuple[str, str, str, str]:
+    digits = 2 if name.startswith(("asd_", "hd95_")) else 3
+    value, low, high, trivial = (
+        "" if x is None else "undefined" if np.isnan(x) else f"{x:.{digits}f}"
+        for x in (item.value, item.low, item.high, item.trivial)
+    )
+    return name, value, low if np.isnan(item.low) else f"[{low}, {high}]", trivial

@@ -1,0 +1,202 @@
+"""The network: one encoder, a classification head, a saliency bridge and a decoder.
+
+Paper: arXiv:2010.14731, supplement, Tables 1 and 2. Whether dropout is active is not a mode of the
+module but an argument: it happens where a generator is passed, and nowhere else.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Generator, Tensor, nn
+
+from multimix.errors import UsageError
+from multimix.saliency import input_gradient
+from multimix.types import ModelOutput
+
+WIDTHS = (16, 32, 64, 128, 256)
+"""Channels of the five encoder blocks. Paper: supplement, Table 1."""
+
+
+def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
+    """Zero each element with probability `p` and scale the rest by 1/(1 - p); identity without `rng`.
+
+    One random byte decides one element, so `p` is rounded to a multiple of 1/256 (1/4 is exact). Drawing
+    64-bit words and viewing them as bytes costs a tenth of drawing one float per element on a CPU.
+    """
+    if rng is None or p == 0:
+        return x
+    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
+    # The full range: random_() alone leaves the sign bit at zero, and every eighth byte below 128.
+    words.random_(-(2**63), None, generator=rng)
+    cut = round(p * 256)
+    keep = words.view(torch.uint8)[: x.numel()] >= cut
+    # Laid out like x, so that a channels-last activation is not shuffled.
+    keep = torch.as_strided(keep, x.shape, x.stride()) if _is_dense(x) else keep.view(x.shape)
+    return x * keep.to(x.dtype).mul_(256 / (256 - cut))
+
+
+def _is_dense(x: Tensor) -> bool:
+    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
+
+
+def _normalise(x: Tensor) -> Tensor:
+    """InstanceNorm without affine parameters, then LeakyReLU 0.2."""
+    # torch.instance_norm and not F.instance_norm: the latter refuses the 1 x 1 map of a 16 x 16 image.
+    x = torch.instance_norm(x, None, None, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled)
+    return F.leaky_relu(x, 0.2, inplace=True)
+
+
+class Block(nn.Module):
+    """[conv 3x3, InstanceNorm, LeakyReLU 0.2] twice, then dropout. Paper: supplement, Tables 1 and 2."""
+
+    def __init__(self, inputs: int, outputs: int, p: float):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
+        self.p = p
+
+    def forward(self, x: Tensor, rng: Generator | None = None) -> Tensor:
+        """(B inputs H W) -> (B outputs H W)."""
+        return dropout(_normalise(self.conv2(_normalise(self.conv1(x)))), self.p, rng)
+
+
+class Encoder(nn.Module):
+    """Five blocks with 2x2 max-pooling between them. Paper: supplement, Table 1."""
+
+    def __init__(self, channels: int, widths: Sequence[int], p: float):
+        super().__init__()
+        inputs = (channels, *widths[:-1])
+        self.blocks = nn.ModuleList(Block(i, o, p) for i, o in zip(inputs, widths, strict=True))
+
+    def forward(self, x: Tensor, rng: Generator | None = None) -> list[Tensor]:
+        """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16)."""
+        features = []
+        for block in self.blocks:
+            x = block(F.max_pool2d(x, 2) if features else x, rng)
+            features.append(x)
+        return features
+
+
+class ClassificationHead(nn.Module):
+    """2x2 max-pool, global average pool, fully connected. Paper: supplement, Table 1."""
+
+    def __init__(self, width: int, classes: int):
+        super().__init__()
+        self.linear = nn.Linear(width, classes)
+
+    def forward(self, deepest: Tensor) -> Tensor:
+        """(B width h w) -> logits (B K)."""
+        # A 16 x 16 image has a 1 x 1 map here, which a 2 x 2 pool would empty.
+        pooled = F.max_pool2d(deepest, 2) if min(deepest.shape[-2:]) >= 2 else deepest
+        return self.linear(pooled.mean(dim=(2, 3)))
+
+
+class SaliencyBridge(nn.Module):
+    """Image and saliency, resized to the first decoder stage. Paper: supplement, Table 2."""
+
+    def forward(self, images: Tensor, saliency: Tensor) -> Tensor:
+        """(B C H W) twice -> (B 2C H/8 W/8)."""
+        size = (images.shape[-2] // 8, images.shape[-1] // 8)
+        both = torch.cat([images, saliency], dim=1)
+        return F.interpolate(both, size, mode="bilinear", align_corners=True)
+
+
+class Decoder(nn.Module):
+    """Four stages: upsample, concatenate the skip (and the bridge, first), block. Paper: supplement, Table 2."""
+
+    def __init__(self, structures: int, widths: Sequence[int], bridge_channels: int, p: float):
+        super().__init__()
+        stages = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # (coarse, skip), coarse to fine
+        extra = [bridge_channels] + [0] * (len(stages) - 1)
+        self.blocks = nn.ModuleList(
+            Block(coarse + skip + more, skip, p) for (coarse, skip), more in zip(stages, extra, strict=True)
+        )
+        self.last = nn.Conv2d(widths[0], structures, 1)
+
+    def forward(self, features: list[Tensor], bridge: Tensor | None, rng: Generator | None = None) -> Tensor:
+        """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
+        x = features[-1]
+        for skip, block in zip(features[-2::-1], self.blocks, strict=True):
+            # Size, not scale, so that a 1 x 1 map is no special case.
+            x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
+            parts = [x, skip] if bridge is None else [x, skip, bridge]
+            x, bridge = block(torch.cat(parts, dim=1), rng), None
+        return self.last(x)
+
+
+class MultiMix(nn.Module):
+    """Classification and segmentation from one encoder, joined by a saliency bridge.
+
+    Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
+    and its two channels per image channel with it (the paper's UMTL rows).
+
+    Paper: arXiv:2010.14731 §2 and supplement, Tables 1 and 2; 1,965,155 parameters by default.
+    """
+
+    def __init__(
+        self,
+        channels: int = 1,
+        classes: int = 2,
+        structures: int = 1,
+        *,
+        widths: Sequence[int] = WIDTHS,
+        p: float = 0.25,
+        bridge: bool = True,
+    ):
+        super().__init__()
+        self.encoder = Encoder(channels, widths, p)
+        self.head = ClassificationHead(widths[-1], classes)
+        self.bridge = SaliencyBridge() if bridge else None
+        self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
+        self.channels = channels
+        self.p = p
+
+    def classify(
+        self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
+    ) -> Float[Tensor, "B K"]:
+        """Class logits alone: encoder and head, no decoder, no saliency."""
+        self._check(images)
+        return self.head(self.encoder(images, rng)[-1])
+
+    def segment(
+        self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
+    ) -> Float[Tensor, "B S H W"]:
+        """Mask logits alone; a model without a bridge computes no saliency and no class."""
+        self._check(images)
+        if self.bridge is None:
+            return self.decoder(self.encoder(images, rng), None, rng)
+        _, features, saliency = self._explain(images)
+        if rng is not None and self.p > 0:
+            # The saliency is taken with dropout off, the features with dropout on: two passes.
+            features = self.encoder(images, rng)
+        return self.decoder(features, self.bridge(images, saliency), rng)
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
+        """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`."""
+        self._check(images)
+        class_logits, features, saliency = self._explain(images)
+        bridge = self.bridge(images, saliency) if self.bridge is not None else None
+        return ModelOutput(class_logits, self.decoder(features, bridge), saliency)
+
+    def _explain(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Class logits, encoder features and saliency, dropout off, all from one forward pass."""
+        training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        with torch.inference_mode(False), torch.enable_grad():
+            # An inference tensor cannot enter a graph; its copy made here can.
+            leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
+            features = self.encoder(leaf)
+            class_logits = self.head(features[-1])
+            saliency = input_gradient(class_logits, leaf, keep_graph=training)
+        if not training:
+            class_logits, features = class_logits.detach(), [f.detach() for f in features]
+        return class_logits, features, saliency
+
+    def _check(self, images: Tensor) -> None:
+        height, width = images.shape[-2:]
+        if images.dim() != 4 or images.shape[1] != self.channels or height % 16 or width % 16:
+            raise UsageError(
+                f"The network takes images (B {self.channels} H W) with H and W divisible by 16, got "
+                f"{tuple(images.shape)}. Resize them, or build MultiMix with channels={images.shape[1]}."
+            )

@@ -1,0 +1,108 @@
+"""Everything a run needs before its first step: sets, caches, validation images, trivial answers."""
+
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from multimix.config import RunConfig
+from multimix.data.cache import ImageCache, open_cache
+from multimix.data.sets import TrainingSets, training_sets
+from multimix.data.splits import fingerprint
+from multimix.data.streams import Streams, encode_labels
+from multimix.errors import SplitError
+from multimix.recipes import method
+from multimix.validation import ValidationSet
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run, decoded and divided."""
+
+    sets: TrainingSets
+    images: ImageCache
+    """Of `sets.everything`."""
+    masks: ImageCache
+    """Of `sets.labelled_masks`, then `sets.val_masks`."""
+    validation: ValidationSet
+    trivial_masks: Mapping[str, Tensor]
+    """Structure -> mean labelled training mask (size size)."""
+
+    def streams(self, config: RunConfig, device: torch.device) -> Streams:
+        """The training streams."""
+        return Streams(
+            self.sets,
+            self.images,
+            self.masks,
+            config.streams,
+            seed=config.seed,
+            device=device,
+            multi_label=config.data.multi_label,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What RUN/run.json keeps: versions, data fingerprint, sizes."""
+        names = ("multimix", "torch", "lightning-fabric", "numpy", "kornia", "pillow")
+        return {
+            "versions": {name: version(name) for name in names}
+            | {"python": platform.python_version(), "platform": platform.platform()},
+            "data": {
+                "fingerprint": fingerprint(self.sets.everything),
+                "pixels": _pixel_fingerprint(self.images.digests),
+                "images": {name: len(records) for name, records in self.sets.roles().items()},
+            },
+            "classes": list(self.sets.classes),
+            "structures": list(self.sets.structures),
+        }
+
+
+def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
+    """Read the manifest, draw the labelled images, open the caches, refuse leaks."""
+    data = config.data
+    sets = training_sets(data, method(config.method), config.seed)
+    images = open_cache(
+        sets.everything, size=data.size, channels=data.channels, structures=(), progress=progress
+    )
+    _refuse_shared_pixels(sets, images)
+    with_masks = sets.labelled_masks + sets.val_masks
+    masks = open_cache(with_masks, size=data.size, channels=data.channels, structures=sets.structures)
+    row = {record.image: i for i, record in enumerate(sets.everything)}
+    labelled = len(sets.labelled_masks)
+    return Prepared(
+        sets,
+        images,
+        masks,
+        ValidationSet(
+            images.images[[row[r.image] for r in sets.val_classes]] if sets.val_classes else images.images[:0],
+            encode_labels(sets.val_classes, sets.classes, data.multi_label),
+            masks.images[labelled:],
+            masks.masks[labelled:],
+        ),
+        {
+            structure: torch.from_numpy(masks.masks[:labelled, s].mean(axis=0, dtype=np.float32))
+            for s, structure in enumerate(sets.structures)
+            if labelled
+        },
+    )
+
+
+def _refuse_shared_pixels(sets: TrainingSets, images: ImageCache) -> None:
+    first: dict[str, int] = {}
+    for i, digest in enumerate(images.digests):
+        a, b = sets.everything[first.setdefault(digest, i)], sets.everything[i]
+        if a.split != b.split:
+            raise SplitError(
+                f"{a.image} ({a.split}) and {b.image} ({b.split}) are the same picture in two splits. Remove one "
+                "of them, or give both the same split; `multimix data check` lists every such pair."
+            )
+
+
+def _pixel_fingerprint(digests: tuple[str, ...]) -> str:
+    import hashlib
+
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()

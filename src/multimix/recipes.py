@@ -1,0 +1,85 @@
+"""Methods as rows of flags over one model and one objective, and recipes as named configurations."""
+
+from dataclasses import dataclass
+
+from multimix.config import ModelConfig, OptimConfig, RunConfig, StreamConfig
+from multimix.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Method:
+    """Which terms and parts a method has."""
+
+    name: str
+    """As printed in the paper's tables."""
+    classify: bool = False
+    """Learns classes: first term of Eq. (1)."""
+    segment: bool = False
+    """Learns masks: first term of Eq. (2)."""
+    bridge: bool = False
+    """Has the saliency bridge."""
+    pseudo_labels: bool = False
+    """Learns from unlabelled class images: second term of Eq. (1)."""
+    consistency: bool = False
+    """Learns from unlabelled mask images: second term of Eq. (2)."""
+
+
+METHODS = {
+    "u-net": Method("U-Net", segment=True),
+    "enc": Method("Enc", classify=True),
+    "enc-ssl": Method("EncSSL", classify=True, pseudo_labels=True),
+    "umtl": Method("UMTL", classify=True, segment=True),
+    "umtl-s": Method("UMTL-S", classify=True, segment=True, bridge=True),
+    "umtl-ssl": Method("UMTL-SSL", classify=True, segment=True, pseudo_labels=True),
+    "umtl-s-ssl": Method("UMTL-S-SSL", classify=True, segment=True, bridge=True, pseudo_labels=True),
+    "multimix": Method(
+        "MultiMix", classify=True, segment=True, bridge=True, pseudo_labels=True, consistency=True
+    ),
+}
+"""Paper: supplement, Tables 3 and 4, the eight rows."""
+
+
+def method(name: str) -> Method:
+    """The row called `name`; UsageError where there is none."""
+    try:
+        return METHODS[name]
+    except KeyError:
+        raise UsageError(f"Unknown --method {name!r}. Choose one of: {', '.join(METHODS)}.") from None
+
+
+def paper() -> RunConfig:
+    """The published hyper-parameters.
+
+    Paper: §3 "Implementation Details": Adam, learning rate 1e-4, x0.1 every 8 epochs, batches of 10, dropout
+    0.25. An epoch is counted as one pass over CheX's 5,216 training images (522 steps), 8 of them are 4,176.
+    """
+    return RunConfig(
+        model=ModelConfig(dropout=0.25),
+        streams=StreamConfig(
+            classes=10, unlabelled_classes=10, masks=10, balanced=False, augmentation="paper"
+        ),
+        optim=OptimConfig(
+            optimizer="adam",
+            learning_rate=1e-4,
+            weight_decay=0.0,
+            schedule="step",
+            decay_every=4176,
+            steps=8352,
+            average=0.0,
+        ),
+    )
+
+
+def tuned() -> RunConfig:
+    """The default: the paper's objective with an optimiser, batches and augmentation for few labels."""
+    return RunConfig()
+
+
+RECIPES = {"tuned": tuned, "paper": paper}
+
+
+def recipe(name: str) -> RunConfig:
+    """The recipe called `name`; UsageError where there is none."""
+    if name not in RECIPES:
+        raise UsageError(f"Unknown --recipe {name!r}. Choose one of: {', '.join(RECIPES)}.")
+    return RECIPES[name]()

@@ -1,0 +1,150 @@
+"""Carriers: frozen dataclasses that hand data from one room to the next.
+
+Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images are float32 in [0, 1]
+unless a field says otherwise; masks are 0 or 1.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a manifest: an image and what is known about it."""
+
+    image: Path
+    """Absolute path of the image file."""
+    masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    """Structure -> files whose union is its mask (left and right lung lie in two files in some sources)."""
+    label: str | None = None
+    """Class name; several joined by '|' where labels are not exclusive; None where unlabelled."""
+    split: str = "train"
+    """'train', 'val' or 'test'."""
+    patient: str = ""
+    """Unique within `source`; images of one patient never cross splits."""
+    source: str = ""
+    """Name of the data set."""
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """A decoded image at its own size."""
+
+    pixels: Float[np.ndarray, "C H W"]
+    """float32 in [0, 1]; 0 is black; one channel (grey) or three (RGB)."""
+    path: str = ""
+    """Where it came from, as the user wrote it; empty for arrays."""
+    spacing: tuple[float, float] | None = None
+    """Millimetres per pixel (row, column), None where unknown."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+
+@dataclass(frozen=True)
+class LabelledClasses:
+    """D^c_l: images with a class label."""
+
+    images: Float[Tensor, "B C H W"]
+    labels: Int[Tensor, "B"] | Float[Tensor, "B K"]
+    """Class indices, or 0/1 per class where labels are not exclusive."""
+
+
+@dataclass(frozen=True)
+class TwoViews:
+    """D^c_u: a weak and a strong view of the same unlabelled images."""
+
+    weak: Float[Tensor, "B C H W"]
+    strong: Float[Tensor, "B C H W"]
+
+
+@dataclass(frozen=True)
+class LabelledMasks:
+    """D^s_l: images with a mask of every structure."""
+
+    images: Float[Tensor, "B C H W"]
+    masks: Float[Tensor, "B S H W"]
+
+
+@dataclass(frozen=True)
+class MultiMixBatch:
+    """What one training step sees; a stream that the method does not use is None."""
+
+    labelled_classes: LabelledClasses | None = None
+    unlabelled_classes: TwoViews | None = None
+    labelled_masks: LabelledMasks | None = None
+    unlabelled_masks: Float[Tensor, "B C H W"] | None = None
+
+
+@dataclass(frozen=True)
+class ModelOutput:
+    """The network's full answer for a batch."""
+
+    class_logits: Float[Tensor, "B K"]
+    mask_logits: Float[Tensor, "B S H W"]
+    saliency: Float[Tensor, "B C H W"]
+    """|d max_k class_logits / d image|, not normalised."""
+
+
+@dataclass(frozen=True)
+class LossBreakdown:
+    """Each term before its weight, a scalar; None where the method has no such term."""
+
+    classification: Float[Tensor, ""] | None = None
+    pseudo_label: Float[Tensor, ""] | None = None
+    dice: Float[Tensor, ""] | None = None
+    consistency: Float[Tensor, ""] | None = None
+    kept: Float[Tensor, ""] | None = None
+    """Share of unlabelled images whose pseudo-label was confident; not a loss."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A score with its 95 % interval over patients and the answer that needs no model."""
+
+    value: float
+    low: float
+    high: float
+    trivial: float | None = None
+    """The same score of the trivial answer (majority class, mean mask); None where there is none."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How a model did on one source and split."""
+
+    source: str
+    split: str
+    images: int
+    patients: int
+    metrics: Mapping[str, Estimate]
+    """Metric name ('accuracy', 'auc', 'dice_lungs', ...) -> estimate."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one radiograph, at the radiograph's own size."""
+
+    path: str
+    probabilities: Mapping[str, float]
+    """Class name -> probability; sums to 1 where classes are exclusive; empty without a class head."""
+    predicted: str
+    """The most probable class; where labels are not exclusive all classes >= 0.5 joined by '|'; empty
+    without a class head."""
+    masks: Mapping[str, Bool[np.ndarray, "H W"]]
+    """Structure -> mask; empty without a decoder."""
+    saliency: Float[np.ndarray, "H W"] | None
+    """Scaled to [0, 1] by its own 99.5th percentile; None without a class head."""
+    spacing: tuple[float, float] | None = None
+    """Millimetres per pixel (row, column), None where unknown."""
+
+    def area_px(self, structure: str) -> int:
+        """Pixels of `structure` at the radiograph's own size."""
+        return int(self.masks[structure].sum())

@@ -1,0 +1,167 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from multimix.data.check import Finding, check_manifest
+from multimix.errors import ManifestError
+
+HEADER = "image,mask,label,split,patient,source\n"
+
+
+def picture(file: Path, seed: int, size: tuple[int, int] = (16, 16)) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, size, np.uint8)).save(file)
+
+
+def mask(file: Path, value: int = 255, size: tuple[int, int] = (16, 16)) -> None:
+    Image.fromarray(np.full(size, value, np.uint8)).save(file)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three good images, one per split, the first with a mask."""
+    for number in range(3):
+        picture(tmp_path / f"{number}.png", number)
+    mask(tmp_path / "m.png")
+    rows = ["0.png,m.png,A,train,p0,s", "1.png,,A,val,p1,s", "2.png,,A,test,p2,s"]
+    (tmp_path / "manifest.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+def add(data: Path, *rows: str) -> None:
+    with (data / "manifest.csv").open("a") as stream:
+        stream.writelines(f"{row}\n" for row in rows)
+
+
+def serious(data: Path) -> list[Finding]:
+    return [finding for finding in check_manifest(data) if finding.level != "note"]
+
+
+def test_good_data_gives_notes_only(data: Path) -> None:
+    findings = check_manifest(data / "manifest.csv")
+    assert [(f.level, f.where, f.message) for f in findings] == [
+        ("note", "s train", "1 images of 1 patients, A 1, masks of lungs 1"),
+        ("note", "s val", "1 images of 1 patients, A 1"),
+        ("note", "s test", "1 images of 1 patients, A 1"),
+    ]
+
+
+def test_progress_counts_every_image(data: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    check_manifest(data, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def one(data: Path, level: str, where: str, *words: str) -> None:
+    (finding,) = serious(data)
+    assert finding.level == level
+    assert finding.where.endswith(where)
+    for word in words:
+        assert word in finding.message
+    assert "\n" not in finding.message
+
+
+def test_missing_image(data: Path) -> None:
+    add(data, "gone.png,,A,train,p3,s")
+    one(data, "error", "gone.png", "no such file", "check the path")
+
+
+def test_unreadable_image(data: Path) -> None:
+    (data / "text.png").write_text("hello, this is text")
+    add(data, "text.png,,A,train,p3,s")
+    one(data, "error", "text.png", "is not a PNG", "export it")
+
+
+def test_missing_mask(data: Path) -> None:
+    picture(data / "3.png", 3)
+    add(data, "3.png,gone.png,A,train,p3,s")
+    one(data, "error", "gone.png", "no such file", "check the path")
+
+
+def test_mask_of_another_size(data: Path) -> None:
+    picture(data / "3.png", 3)
+    mask(data / "m3.png", size=(16, 20))
+    add(data, "3.png,m3.png,A,train,p3,s")
+    one(data, "error", "m3.png", "20 x 16 but its image 3.png is 16 x 16", "export the mask")
+
+
+def test_empty_mask(data: Path) -> None:
+    picture(data / "3.png", 3)
+    mask(data / "m3.png", value=0)
+    add(data, "3.png,m3.png,A,train,p3,s")
+    one(data, "warning", "m3.png", "mask of 'lungs' is empty", "draw it or clear the cell")
+
+
+def test_image_of_one_grey_level(data: Path) -> None:
+    mask(data / "flat.png", value=7)
+    add(data, "flat.png,,A,train,p3,s")
+    one(data, "warning", "flat.png", "same value", "remove its row")
+
+
+def test_patient_in_two_splits(data: Path) -> None:
+    picture(data / "3.png", 3)
+    add(data, "3.png,,A,test,p0,s")
+    one(data, "error", "s", "'p0' is in train (0.png), test (3.png)", "one split")
+
+
+def test_same_pixels_in_two_splits_even_in_another_format_and_source(data: Path) -> None:
+    pixels = np.asarray(Image.open(data / "0.png")).astype(np.uint16) * 257
+    Image.fromarray(pixels).save(data / "deep.tif")
+    add(data, "deep.tif,,A,test,p3,other")
+    one(
+        data,
+        "error",
+        "other test and s train",
+        "1 image with identical pixels in two splits",
+        "deep.tif = 0.png",
+    )
+
+
+def test_same_pixels_within_a_split(data: Path) -> None:
+    for number in range(3, 8):
+        picture(data / f"{number}.png", 0)
+    add(data, *[f"{number}.png,,A,train,p{number},s" for number in range(3, 8)])
+    one(
+        data,
+        "warning",
+        "s train",
+        "5 images with identical pixels",
+        "0.png = 5.png, ...",
+        "remove the copies",
+    )
+
+
+def test_same_pixels_in_two_sources_of_one_split_are_a_note(data: Path) -> None:
+    picture(data / "copy.png", 0)
+    add(data, "copy.png,,A,train,p0,other")
+    assert serious(data) == []
+    notes = [finding for finding in check_manifest(data) if "identical" in finding.message]
+    assert [note.where for note in notes] == ["other and s, train"]
+    assert "copy.png = 0.png" in notes[0].message
+
+
+def test_missing_split(data: Path) -> None:
+    lines = (data / "manifest.csv").read_text().splitlines()
+    (data / "manifest.csv").write_text("\n".join(line for line in lines if ",val," not in line) + "\n")
+    one(data, "warning", "val", "no image is in val", "set some rows' split")
+
+
+def test_class_that_training_lacks(data: Path) -> None:
+    picture(data / "3.png", 3)
+    add(data, "3.png,,B,test,p3,s")
+    one(data, "warning", "s test", "class 'B' is not in train", "move some patients")
+
+
+def test_errors_come_first_and_the_rest_goes_on(data: Path) -> None:
+    add(data, "gone.png,,A,train,p3,s", "zero.png,,A,train,p4,s")
+    (data / "zero.png").write_bytes(b"")
+    findings = check_manifest(data)
+    assert [finding.level for finding in findings] == ["error", "error", "note", "note", "note"]
+    assert findings[2].message == "3 images of 3 patients, A 3, masks of lungs 1"
+
+
+def test_table_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="no such manifest"):
+        check_manifest(tmp_path / "manifest.csv")

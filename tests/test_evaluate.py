@@ -1,0 +1,349 @@
+import dataclasses
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from multimix import evaluate
+from multimix.errors import CheckpointError, ImageError, ManifestError
+from multimix.types import Estimate, Prediction, Record, Scores
+
+SIZE = (20, 30)
+
+
+@dataclasses.dataclass
+class FakePredictor:
+    """Answers what the test tells it, by the file's stem."""
+
+    answers: dict = dataclasses.field(default_factory=dict)
+    predicted_masks: dict = dataclasses.field(default_factory=dict)
+    classes: tuple = ("NORMAL", "PNEUMONIA")
+    structures: tuple = ("lungs",)
+    multi_label: bool = False
+    channels: int = 1
+    has_classes: bool = True
+    has_masks: bool = True
+    trivial_masks: dict = dataclasses.field(default_factory=dict)
+    spacing: tuple | None = None
+    asked: int = 0
+
+    def predict_radiographs(self, radiographs):
+        for radiograph in radiographs:
+            self.asked += 1
+            assert radiograph.pixels.shape == (self.channels, *SIZE)
+            stem = Path(radiograph.path).stem
+            probabilities = dict(zip(self.classes, self.answers.get(stem, (1.0, 0.0)), strict=True))
+            named = [name for name, p in probabilities.items() if p >= 0.5]
+            masks = {name: self.predicted_masks.get(stem, box(4, 4)) for name in self.structures}
+            yield Prediction(
+                radiograph.path,
+                probabilities,
+                "|".join(named),
+                masks,
+                np.zeros(SIZE, np.float32),
+                self.spacing,
+            )
+
+
+def box(top, left, height=10, width=10):
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+def save(path, mask):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+    return path
+
+
+@pytest.fixture
+def records(tmp_path):
+    """Four labelled images of three patients, each with a mask; the second one's mask is empty."""
+    references = [box(4, 4), np.zeros(SIZE, dtype=bool), box(4, 6), box(4, 4)]
+    labels = ["NORMAL", "NORMAL", "PNEUMONIA", "NORMAL"]
+    return [
+        Record(
+            image=save(tmp_path / "images" / label / f"{i}.png", box(2, 2)),
+            masks={"lungs": (save(tmp_path / "masks" / f"{i}.png", reference),)},
+            label=label,
+            split="test",
+            patient=f"patient {min(i, 2)}",
+            source="clinic",
+        )
+        for i, (label, reference) in enumerate(zip(labels, references, strict=True))
+    ]
+
+
+@pytest.fixture
+def predictor():
+    answers = {"0": (0.9, 0.1), "1": (0.4, 0.6), "2": (0.3, 0.7), "3": (0.8, 0.2)}
+    return FakePredictor(answers, trivial_masks={"lungs": box(4, 6).astype(np.float32)})
+
+
+def test_scores_by_hand(predictor, records):
+    done = []
+    scores, table = evaluate.evaluate_source(predictor, records, progress=lambda *counts: done.append(counts))
+    assert (scores.source, scores.split, scores.images, scores.patients) == ("clinic", "test", 4, 3)
+    assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    values = {name: estimate.value for name, estimate in scores.metrics.items()}
+    # Decisions NORMAL, PNEUMONIA, PNEUMONIA, NORMAL.
+    assert values["accuracy"] == pytest.approx(3 / 4)
+    assert values["f1_NORMAL"] == pytest.approx(4 / 5)
+    assert values["f1_PNEUMONIA"] == pytest.approx(2 / 3)
+    assert values["auc"] == 1
+    assert values["brier"] == pytest.approx(2 * np.mean([0.01, 0.36, 0.09, 0.04]))
+    # 100 pixels each; the third is shifted by two columns, so 80 in common; the second is a failure.
+    assert values["dice_lungs"] == pytest.approx((1 + 0 + 0.8 + 1) / 4)
+    assert values["jaccard_lungs"] == pytest.approx((1 + 0 + 80 / 120 + 1) / 4)
+    assert values["precision_lungs"] == values["recall_lungs"] == pytest.approx((1 + 0 + 0.8 + 1) / 4)
+    assert values["hd95_px_lungs"] == pytest.approx((0 + np.hypot(*SIZE) + 2 + 0) / 4)
+    assert not any("_mm_" in name for name in values)
+    assert table["reference_area_px_lungs"].tolist() == [100, 0, 100, 100]
+    assert table["area_px_lungs"].tolist() == [100] * 4
+
+
+def test_trivial_answers_by_hand(predictor, records):
+    scores, table = evaluate.evaluate_source(predictor, records)
+    trivial = {name: estimate.trivial for name, estimate in scores.metrics.items()}
+    # Always NORMAL, said with the base rate 3/4.
+    assert trivial["accuracy"] == pytest.approx(3 / 4)
+    assert trivial["f1_NORMAL"] == pytest.approx(6 / 7)
+    assert trivial["f1_PNEUMONIA"] == 0
+    assert trivial["auc"] == 0.5
+    assert trivial["brier"] == pytest.approx(1 - (9 / 16 + 1 / 16))
+    assert trivial["ece"] == pytest.approx(0)
+    # The mean mask fits the third image and is two columns off in the first and fourth.
+    assert table["mean_mask_dice_lungs"].tolist() == pytest.approx([0.8, 0, 1, 0.8])
+    assert trivial["dice_lungs"] == pytest.approx(2.6 / 4)
+    assert trivial["jaccard_lungs"] == pytest.approx((80 / 120 + 0 + 1 + 80 / 120) / 4)
+    assert trivial["ssim_lungs"] is None
+
+
+def test_intervals_are_by_patient(predictor, records):
+    scores, _ = evaluate.evaluate_source(predictor, records)
+    # Patients 0, 1 and 2 have 1 of 1, 0 of 1 and 2 of 2 right; all drawn thrice has chance 1/27 > 2.5 %.
+    accuracy = scores.metrics["accuracy"]
+    assert (accuracy.low, accuracy.high) == (0, 1)
+    assert scores.metrics["dice_lungs"].low == 0
+
+
+def test_mean_mask_is_resized_and_cut_at_one_half(predictor, records):
+    predictor.trivial_masks = {"lungs": np.repeat([[0.9, 0.2]], 4, axis=0)}
+    _, table = evaluate.evaluate_source(predictor, records)
+    left = np.zeros(SIZE, dtype=bool)
+    # From .9 at column 7.5 to .2 at 22.5 (pixel edges), one half is passed at 16.07: 16 pixel centres before.
+    left[:, :16] = True
+    expected = [2 * (left & box(4, c)).sum() / (left.sum() + 100) for c in (4, 6)]
+    assert table["mean_mask_dice_lungs"].tolist() == pytest.approx([expected[0], 0, expected[1], expected[0]])
+
+
+def test_without_a_mean_mask_dice_has_no_trivial_answer(predictor, records):
+    predictor.trivial_masks = {}
+    scores, table = evaluate.evaluate_source(predictor, records)
+    assert scores.metrics["dice_lungs"].trivial is None
+    assert "mean_mask_dice_lungs" not in table
+
+
+def test_columns_and_paths(predictor, records, tmp_path):
+    _, table = evaluate.evaluate_source(predictor, records, base=tmp_path)
+    assert table["image"][2] == "images/PNEUMONIA/2.png"
+    head = [
+        "image",
+        "source",
+        "split",
+        "patient",
+        "label",
+        "predicted",
+        "p_NORMAL",
+        "p_PNEUMONIA",
+        "dice_lungs",
+    ]
+    assert list(table.columns[:9]) == head
+    _, table = evaluate.evaluate_source(predictor, records)
+    assert table["image"][2] == "PNEUMONIA/2.png"
+    assert table["predicted"].tolist() == ["NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL"]
+
+
+def test_spacing_gives_millimetres(predictor, records):
+    predictor.spacing = (0.5, 0.25)
+    scores, table = evaluate.evaluate_source(predictor, records)
+    assert table["hd95_mm_lungs"].tolist() == pytest.approx([0, np.hypot(10, 7.5), 0.5, 0])
+    # The shifted square: two columns apart at the sides, and along its rows partly 0, .25 and .5 mm.
+    assert 0 < table["asd_mm_lungs"][2] < 0.5
+    assert scores.metrics["asd_mm_lungs"].value == pytest.approx(table["asd_mm_lungs"].mean())
+    table.loc[3, ["asd_mm_lungs", "hd95_mm_lungs"]] = np.nan
+    fewer = evaluate.summarise(table, predictor.classes, predictor.structures)
+    assert set(scores.metrics) - set(fewer.metrics) == {"asd_mm_lungs", "hd95_mm_lungs"}
+
+
+def test_labels_of_another_kind_are_not_judged(predictor, records):
+    others = [dataclasses.replace(record, label="nodule") for record in records]
+    scores, table = evaluate.evaluate_source(predictor, others, classes=False)
+    assert all(name.endswith("_lungs") for name in scores.metrics)
+    assert table["label"].tolist() == ["nodule"] * 4
+    assert "predicted" not in table
+
+
+def test_only_what_the_model_has_learned_is_judged(records):
+    scores, _ = evaluate.evaluate_source(FakePredictor(has_masks=False), records)
+    assert set(scores.metrics) == {"accuracy", "f1_NORMAL", "f1_PNEUMONIA", "auc", "brier", "ece"}
+    scores, _ = evaluate.evaluate_source(FakePredictor(has_classes=False), records)
+    assert "accuracy" not in scores.metrics
+    assert "dice_lungs" in scores.metrics
+
+
+def test_images_without_label_or_mask(predictor, records):
+    no_mask = dataclasses.replace(records[1], masks={})
+    no_label = dataclasses.replace(records[2], label=None)
+    neither = dataclasses.replace(records[3], label=None, masks={})
+    scores, table = evaluate.evaluate_source(predictor, [records[0], no_mask, no_label, neither])
+    assert scores.images == 3
+    assert scores.metrics["accuracy"].value == pytest.approx(1 / 2)
+    assert scores.metrics["dice_lungs"].value == pytest.approx((1 + 0.8) / 2)
+    assert table["label"].tolist() == ["NORMAL", "NORMAL", ""]
+
+
+def test_several_classes_and_labels_that_are_not_exclusive(records):
+    labels = ["Mass|Nodule", "Effusion", "Nodule", "Mass"]
+    given = [dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)]
+    answers = {"0": (0.9, 0.1, 0.9), "1": (0.2, 0.8, 0.2), "2": (0.3, 0.1, 0.4), "3": (0.6, 0.6, 0.5)}
+    predictor = FakePredictor(answers, classes=("Mass", "Effusion", "Nodule"), multi_label=True)
+    scores, table = evaluate.evaluate_source(predictor, given, masks=False)
+    assert table["predicted"].tolist() == ["Mass|Nodule", "Effusion", "", "Mass|Effusion|Nodule"]
+    # Wrong are image 2 Nodule, image 3 Effusion and Nodule.
+    assert scores.metrics["accuracy"].value == pytest.approx(9 / 12)
+    assert scores.metrics["f1_Nodule"].value == pytest.approx(2 * 1 / (2 * 1 + 1 + 1))
+    assert scores.metrics["auc_Nodule"].value == pytest.approx(3 / 4)
+    assert scores.metrics["auc"].value == pytest.approx((1 + 1 + 3 / 4) / 3)
+    # Base rates 1/2, 1/4, 1/2: half of Mass and Nodule and 3 of 4 Effusion are right.
+    assert scores.metrics["accuracy"].trivial == pytest.approx((0.5 + 0.75 + 0.5) / 3)
+
+
+def test_decision_of_the_model_counts_and_not_the_largest_probability(predictor, records):
+    _, table = evaluate.evaluate_source(predictor, records)
+    table["predicted"] = "PNEUMONIA"
+    scores = evaluate.summarise(table, predictor.classes, predictor.structures)
+    assert scores.metrics["accuracy"].value == pytest.approx(1 / 4)
+    assert scores.metrics["auc"].value == 1
+
+
+def test_one_class_only_has_no_auc(predictor, records):
+    scores, _ = evaluate.evaluate_source(predictor, [records[0], records[1], records[3]])
+    auc = scores.metrics["auc"]
+    assert np.isnan([auc.value, auc.low, auc.high, auc.trivial]).all()
+    assert scores.metrics["f1_PNEUMONIA"].value == 0
+
+
+def test_unknown_label_is_an_error_before_the_model_is_asked(predictor, records):
+    records[2] = dataclasses.replace(records[2], label="TB")
+    with pytest.raises(ManifestError, match=r"2\.png: label 'TB' is not among .* NORMAL, PNEUMONIA"):
+        evaluate.evaluate_source(predictor, records)
+    assert predictor.asked == 0
+
+
+def test_exclusive_labels_are_not_split(predictor, records):
+    records[2] = dataclasses.replace(records[2], label="NORMAL|PNEUMONIA")
+    with pytest.raises(ManifestError, match=r"'NORMAL\|PNEUMONIA'"):
+        evaluate.evaluate_source(predictor, records)
+
+
+def test_unreadable_image_stops(predictor, records):
+    records[2].image.write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"2\.png"):
+        evaluate.evaluate_source(predictor, records)
+
+
+def test_mask_of_another_size_is_an_error(predictor, records):
+    save(records[1].masks["lungs"][0], np.ones((30, 20), dtype=bool))
+    with pytest.raises(ImageError, match=r"1\.png: expected .* 20x30 .* got 30x20"):
+        evaluate.evaluate_source(predictor, records)
+
+
+def test_probabilities_that_are_no_numbers_are_an_error(predictor, records):
+    predictor.answers["1"] = (float("nan"), float("nan"))
+    with pytest.raises(CheckpointError, match=r"1\.png: .* not finite"):
+        evaluate.evaluate_source(predictor, records)
+
+
+def test_nothing_to_judge_is_an_error(predictor, records):
+    bare = [dataclasses.replace(record, label=None, masks={}) for record in records]
+    with pytest.raises(ManifestError, match=r"'clinic' split 'test': .* a class label or a mask .* among 4"):
+        evaluate.evaluate_source(predictor, bare)
+    with pytest.raises(ManifestError, match="no records"):
+        evaluate.evaluate_source(predictor, [])
+
+
+def test_one_source_at_a_time(predictor, records):
+    _, table = evaluate.evaluate_source(predictor, records)
+    table.loc[0, "source"] = "another"
+    with pytest.raises(ValueError, match="one source"):
+        evaluate.summarise(table, predictor.classes, predictor.structures)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_path, suffix):
+    predictor.answers = {str(i): (1 - p, p) for i, p in enumerate(np.random.default_rng(0).random(4))}
+    predictor.classes = ("NA", "1")  # names that a table reader would turn into something else
+    renamed = [dataclasses.replace(r, label={"NORMAL": "NA"}.get(r.label, "1")) for r in records]
+    plain = [dataclasses.replace(r, label="nodule", source="films") for r in records]
+    both, table = evaluate.evaluate_source(predictor, renamed, seed=3)
+    masks, mask_table = evaluate.evaluate_source(predictor, plain, classes=False, seed=3)
+    _, stored = evaluate.write_scores(tmp_path / "scores", [both, masks], [table, mask_table], suffix=suffix)
+    again = evaluate.read_per_image(stored)
+    for scores in (both, masks):
+        rows = again[again["source"] == scores.source]
+        found = evaluate.summarise(rows, predictor.classes, predictor.structures, seed=3)
+        assert repr(found) == repr(scores)  # to the last bit; nan is not equal to itself
+
+
+def test_whole_numbers_stay_whole_in_the_stored_table(predictor, records, tmp_path):
+    records[1] = dataclasses.replace(records[1], masks={})
+    scores, table = evaluate.evaluate_source(predictor, records)
+    _, stored = evaluate.write_scores(tmp_path, [scores], [table])
+    text = pd.read_csv(stored, dtype=str)
+    assert text["area_px_lungs"].tolist()[::2] == ["100", "100"]
+    assert text["area_px_lungs"].isna().tolist() == [False, True, False, False]
+
+
+def test_scores_json(predictor, records, tmp_path):
+    scores, table = evaluate.evaluate_source(predictor, [records[0], records[1], records[3]])
+    summary, _ = evaluate.write_scores(tmp_path, [scores], [table])
+    stored = json.loads(summary.read_text())
+    assert stored["scores"][0]["source"] == "clinic"
+    assert stored["scores"][0]["images"] == 3
+    assert stored["scores"][0]["metrics"]["auc"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "trivial": None,
+    }
+    assert stored["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(2 / 3)
+
+
+def test_scores_on_the_terminal():
+    nan = float("nan")
+    scores = Scores(
+        "clinic",
+        "test",
+        12,
+        9,
+        {
+            "accuracy": Estimate(0.75, 0.5, 1.0, 0.6),
+            "auc": Estimate(nan, nan, nan, nan),
+            "hd95_px_lungs": Estimate(3.14159, 2.0, 4.0),
+            "f1_[b]": Estimate(0.5, 0.25, 0.75, 0.0),
+        },
+    )
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(evaluate.format_scores([scores]))
+    lines = [" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()]
+    assert "clinic test accuracy 0.750 [0.500, 1.000] 0.600" in lines
+    assert "12 images auc undefined undefined undefined" in lines
+    assert "9 patients hd95_px_lungs 3.14 [2.00, 4.00]" in lines
+    assert "f1_[b] 0.500 [0.250, 0.750] 0.000" in lines

@@ -1,0 +1,171 @@
+"""The network against the published numbers, and its own promises."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import multimix
+from multimix.errors import UsageError
+from multimix.model import MultiMix, dropout
+from multimix.types import ModelOutput
+
+SMALL = Path(__file__).parent / "reference" / "small_parity.npz"
+
+
+def relative(got: torch.Tensor, expected: np.ndarray) -> float:
+    reference = torch.from_numpy(expected)
+    return float((got.detach() - reference).abs().max() / reference.abs().max())
+
+
+def seeded(**arguments: object) -> MultiMix:
+    torch.manual_seed(0)
+    return MultiMix(**arguments).eval()  # type: ignore[arg-type]
+
+
+def test_has_the_published_number_of_parameters():
+    model = MultiMix()
+    assert sum(p.numel() for p in model.parameters()) == 1_965_155
+    in_encoder = [*model.encoder.parameters(), *model.head.parameters()]
+    assert sum(p.numel() for p in in_encoder) == 1_178_994
+
+
+def test_equals_the_released_network(shared: Path):
+    model = multimix.load_released(shared / "parity" / "reference_checkpoint.pth")
+    expected = np.load(shared / "parity" / "expected.npz")
+    output = model(torch.from_numpy(expected["image"]))
+    assert relative(output.class_logits, expected["class_logits"]) < 1e-4
+    assert relative(output.mask_logits, expected["seg_logits"]) < 1e-4
+    assert relative(output.saliency, expected["saliency"]) < 1e-4
+
+
+def test_equals_the_stored_numbers():
+    """Made by tools/small_parity.py with a network written with functions only."""
+    stored = np.load(SMALL)
+    model = MultiMix(channels=1, classes=2, structures=1, widths=(4, 6, 8, 10, 12))
+    model.load_state_dict(
+        {k.removeprefix("weights."): torch.from_numpy(stored[k]) for k in stored if k.startswith("weights.")}
+    )
+    output = model(torch.from_numpy(stored["image"]))
+    assert relative(output.class_logits, stored["class_logits"]) < 1e-4
+    assert relative(output.mask_logits, stored["mask_logits"]) < 1e-4
+    assert relative(output.saliency, stored["saliency"]) < 1e-4
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (32, 48), (80, 64)])
+def test_any_channels_classes_structures_and_sizes(channels: int, height: int, width: int):
+    output = seeded(channels=channels, classes=5, structures=2)(torch.rand(2, channels, height, width))
+    assert output.class_logits.shape == (2, 5)
+    assert output.mask_logits.shape == (2, 2, height, width)
+    assert output.saliency.shape == (2, channels, height, width)
+    assert all(torch.isfinite(t).all() for t in vars(output).values())
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 30, 32), (1, 3, 32, 32)])
+def test_refuses_other_inputs_in_one_line(shape: tuple[int, ...]):
+    with pytest.raises(UsageError, match="divisible by 16, got"):
+        seeded()(torch.rand(shape))
+
+
+def test_forward_answers_alike_under_every_gradient_mode_and_leaves_no_trace():
+    model, images = seeded(), torch.rand(2, 1, 32, 32)
+    model.encoder.blocks[2].train()
+    flags = [m.training for m in model.modules()]
+    outputs: list[ModelOutput] = []
+    for mode in (torch.enable_grad, torch.no_grad, torch.inference_mode):
+        with mode():
+            outputs.append(model(images))
+    for output in outputs[1:]:
+        assert torch.equal(output.mask_logits, outputs[0].mask_logits)
+        assert torch.equal(output.saliency, outputs[0].saliency)
+        assert not output.mask_logits.requires_grad
+    assert [m.training for m in model.modules()] == flags
+    assert all(p.grad is None for p in model.parameters())
+    assert not images.requires_grad
+
+
+def test_an_image_made_under_inference_mode_is_answered():
+    model = seeded()
+    with torch.inference_mode():
+        images = torch.rand(1, 1, 32, 32)
+        inside = model(images)
+    assert torch.equal(inside.saliency, model(images.clone()).saliency)
+
+
+def test_saliency_is_the_numerical_gradient_of_the_winning_logit():
+    model, images = seeded().double(), torch.rand(1, 1, 32, 32, dtype=torch.float64)
+    output = model(images)
+    winner = int(output.class_logits.argmax())
+    for row, column in [(3, 5), (16, 16), (30, 2)]:
+        step = torch.zeros_like(images)
+        step[0, 0, row, column] = 1e-6
+        slope = (model.classify(images + step) - model.classify(images - step))[0, winner] / 2e-6
+        torch.testing.assert_close(output.saliency[0, 0, row, column], slope.detach().abs(), rtol=1e-4, atol=1e-8)
+
+
+def test_the_parts_agree_with_the_whole():
+    model, images = seeded(), torch.rand(2, 1, 32, 32)
+    whole = model(images)
+    torch.testing.assert_close(model.classify(images), whole.class_logits)
+    torch.testing.assert_close(model.segment(images), whole.mask_logits)
+
+
+def test_without_a_bridge_the_mask_does_not_look_at_the_classifier():
+    model, images = seeded(bridge=False), torch.rand(1, 1, 32, 32)
+    before = model.segment(images)
+    torch.nn.init.normal_(model.head.linear.weight)
+    assert torch.equal(model.segment(images), before)
+
+
+def test_with_a_bridge_the_mask_looks_at_the_classifier():
+    model, images = seeded(), torch.rand(1, 1, 32, 32)
+    before = model.segment(images)
+    torch.nn.init.normal_(model.head.linear.weight)
+    assert not torch.equal(model.segment(images), before)
+
+
+def test_the_mask_loss_reaches_the_encoder_but_not_the_classification_head():
+    model = seeded()
+    model.segment(torch.rand(1, 1, 32, 32)).sum().backward()
+    assert all(p.grad is not None for p in model.encoder.parameters())
+    assert all(p.grad is None for p in model.head.parameters())
+
+
+def test_dropout_zeroes_a_quarter_and_keeps_the_mean():
+    x = torch.ones(4, 16, 64, 64)
+    y = dropout(x, 0.25, torch.Generator().manual_seed(0))
+    # 262,144 draws: five standard deviations are 0.0042.
+    assert abs(float((y == 0).float().mean()) - 0.25) < 0.0042
+    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 4 / 3))
+    # Every byte of the random words is used, the one with the sign bit too.
+    shares = (y.flatten().view(-1, 8) == 0).float().mean(dim=0)
+    assert float((shares - 0.25).abs().max()) < 0.012
+
+
+def test_dropout_is_the_same_for_the_same_generator_and_off_without():
+    x = torch.rand(2, 3, 5, 7)
+    first = dropout(x, 0.5, torch.Generator().manual_seed(1))
+    assert torch.equal(first, dropout(x, 0.5, torch.Generator().manual_seed(1)))
+    assert not torch.equal(first, dropout(x, 0.5, torch.Generator().manual_seed(2)))
+    assert dropout(x, 0.5, None) is x
+
+
+def test_dropout_keeps_the_layout_of_a_channels_last_activation():
+    x = torch.rand(2, 8, 4, 4).to(memory_format=torch.channels_last)
+    y = dropout(x, 0.25, torch.Generator().manual_seed(0))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert abs(float((y == 0).float().mean()) - 0.25) < 0.14  # five standard deviations of 256 draws
+
+
+def test_training_with_dropout_takes_the_saliency_without_it():
+    """Two passes over the encoder: the bridge's input does not depend on the generator."""
+    model, images = seeded(), torch.rand(1, 1, 32, 32)
+    seen: list[torch.Tensor] = []
+    assert model.bridge is not None
+    model.bridge.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))
+    one = model.segment(images, torch.Generator().manual_seed(0))
+    two = model.segment(images, torch.Generator().manual_seed(1))
+    assert torch.equal(seen[0], seen[1])
+    assert not torch.equal(one, two)
