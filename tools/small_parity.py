@@ -53,7 +53,10 @@ def random_weights(rng: torch.Generator) -> dict[str, Tensor]:
         shapes |= {f"encoder.blocks.{i}.conv1": (b, a, 3, 3), f"encoder.blocks.{i}.conv2": (b, b, 3, 3)}
     for i, (coarse, skip) in enumerate(zip(WIDTHS[:0:-1], WIDTHS[-2::-1], strict=True)):
         inputs = coarse + skip + (2 if i == 0 else 0)
-        shapes |= {f"decoder.blocks.{i}.conv1": (skip, inputs, 3, 3), f"decoder.blocks.{i}.conv2": (skip, skip, 3, 3)}
+        shapes |= {
+            f"decoder.blocks.{i}.conv1": (skip, inputs, 3, 3),
+            f"decoder.blocks.{i}.conv2": (skip, skip, 3, 3),
+        }
     weights = {}
     for name, shape in shapes.items():
         scale = (2 / np.prod(shape[1:])) ** 0.5

@@ -1,6 +1,6 @@
 """Algorithm 1: what one step minimises, for every method of `recipes.METHODS`."""
 
-from torch import Generator, Tensor, no_grad, nn
+from torch import Generator, Tensor, nn, no_grad
 
 from multimix.config import ObjectiveConfig
 from multimix.losses import CONSISTENCIES, classification_loss, dice_loss, pseudo_label_loss
@@ -12,10 +12,12 @@ from multimix.types import LossBreakdown, MultiMixBatch
 class Objective(nn.Module):
     """The model's loss on a batch, called as a module so that a distributed wrapper sees it.
 
-    Paper: arXiv:2010.14731, Algorithm 1.
+    Paper: Algorithm 1.
     """
 
-    def __init__(self, model: MultiMix, method: Method, weights: ObjectiveConfig, *, multi_label: bool = False):
+    def __init__(
+        self, model: MultiMix, method: Method, weights: ObjectiveConfig, *, multi_label: bool = False
+    ):
         super().__init__()
         self.model, self.method, self.weights, self.multi_label = model, method, weights, multi_label
 
@@ -31,7 +33,9 @@ class Objective(nn.Module):
             with no_grad():
                 weak = self.model.classify(batch.unlabelled_classes.weak, rng)
             strong = self.model.classify(batch.unlabelled_classes.strong, rng)
-            pseudo, kept = pseudo_label_loss(weak, strong, self.weights.threshold, multi_label=self.multi_label)
+            pseudo, kept = pseudo_label_loss(
+                weak, strong, self.weights.threshold, multi_label=self.multi_label
+            )
         # Step 3: labelled mask images, the decoder guided by the classifier's saliency
         if batch.labelled_masks is not None:
             masks = self.model.segment(batch.labelled_masks.images, rng)

@@ -47,7 +47,7 @@ class Affine:
     def draw_paper(cls, count: int, rng: Generator) -> "Affine":
         """Horizontal flip half the time, and a crop shifted by up to 32 of 256 pixels (black outside).
 
-        Paper: supplement, "weak augmentation".
+        Paper: supplement, weak augmentation.
         """
         zero, one = torch.zeros(count), torch.ones(count)
         flip = 1 - 2 * (torch.rand(count, generator=rng) < 0.5).float()
@@ -71,7 +71,9 @@ class Affine:
 
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) -> the same shape, bilinear, black outside the image."""
-        grid = F.affine_grid(self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False)
+        grid = F.affine_grid(
+            self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False
+        )
         return F.grid_sample(images, grid, align_corners=False)
 
     def apply_to_masks(self, masks: Tensor) -> Tensor:
@@ -159,7 +161,7 @@ STRONG_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 class StrongOperations:
     """Two operations per image, each with a magnitude from 1 to 9 of 10, each skipped half the time.
 
-    Paper: supplement, "strong augmentation".
+    Paper: supplement, strong augmentation.
     """
 
     operations: Tensor
@@ -190,22 +192,33 @@ class StrongOperations:
         return images
 
 
+@dataclass(frozen=True)
+class WeakView:
+    """What may happen to a radiograph without a change of class: one draw for images and their masks."""
+
+    affine: Affine
+    exposure: Exposure | None
+
+    @classmethod
+    def draw(cls, count: int, augmentation: str, rng: Generator) -> "WeakView":
+        """`augmentation` as in `StreamConfig`."""
+        if augmentation == "paper":
+            return cls(Affine.draw_paper(count, rng), None)
+        return cls(Affine.draw_radiograph(count, rng), Exposure.draw(count, rng))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B C H W) -> the same shape."""
+        views = self.affine.apply(images)
+        return views if self.exposure is None else self.exposure.apply(views)
+
+    def apply_to_masks(self, masks: Tensor) -> Tensor:
+        """(B S H W) of 0 and 1 -> the same; exposure does not move a mask."""
+        return self.affine.apply_to_masks(masks)
+
+
 def weak_view(images: Tensor, augmentation: str, rng: Generator) -> Tensor:
-    """(B C H W) -> a view that keeps class and, up to its geometry, mask."""
-    return labelled_view(images, None, augmentation, rng)[0]
-
-
-def labelled_view(
-    images: Tensor, masks: Tensor | None, augmentation: str, rng: Generator
-) -> tuple[Tensor, Tensor | None]:
-    """Images (B C H W) and masks (B S H W) in one draw; `augmentation` as in `StreamConfig`."""
-    count = len(images)
-    draw = Affine.draw_paper if augmentation == "paper" else Affine.draw_radiograph
-    affine = draw(count, rng)
-    views = affine.apply(images)
-    if augmentation == "radiograph":
-        views = Exposure.draw(count, rng).apply(views)
-    return views, None if masks is None else affine.apply_to_masks(masks)
+    """(B C H W) -> a weak view of each."""
+    return WeakView.draw(len(images), augmentation, rng).apply(images)
 
 
 def strong_view(images: Tensor, augmentation: str, rng: Generator) -> Tensor:

@@ -99,9 +99,8 @@ def load_model(path: Path) -> LoadedModel:
     try:
         fields = header["spec"]
         known = {field.name for field in dataclasses.fields(ModelSpec)}
-        spec = ModelSpec(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k in known}
-        )
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        spec = ModelSpec(**{k: v for k, v in values.items() if k in known})
         model = spec.build()
         model.load_state_dict(_part(tensors, "model."))
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:

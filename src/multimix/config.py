@@ -16,7 +16,9 @@ from multimix.errors import UsageError
 
 def _require(ok: bool, name: str, expected: str, got: object) -> None:
     if not ok:
-        raise UsageError(f"{name}: expected {expected}, got {got!r}. Change it on the command line or in --config.")
+        raise UsageError(
+            f"{name}: expected {expected}, got {got!r}. Change it on the command line or in --config."
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Paper: supplement, Tables 1 and 2."""
+    """The network's size and dropout."""
 
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     """Channels of the five encoder blocks."""
@@ -181,7 +183,9 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        _require(self.device in ("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda or mps", self.device)
+        _require(
+            self.device in ("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda or mps", self.device
+        )
         _require(
             self.precision in ("32-true", "bf16-mixed", "16-mixed"),
             "--precision",
@@ -190,7 +194,9 @@ class RunConfig:
         )
         _require(0 <= self.seed < 2**63, "--seed", "an integer >= 0", self.seed)
         _require(self.validate_every >= 1, "validate_every", "at least 1", self.validate_every)
-        _require(self.patience is None or self.patience >= 1, "patience", "at least 1, or null", self.patience)
+        _require(
+            self.patience is None or self.patience >= 1, "patience", "at least 1, or null", self.patience
+        )
         _require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "a value >= 0", self.checkpoint_seconds)
 
     @classmethod
@@ -204,19 +210,25 @@ class RunConfig:
         try:
             mapping = yaml.safe_load(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"{path}: not a readable YAML file ({error}). Check the path and the syntax.") from error
+            raise UsageError(
+                f"{path}: not a readable YAML file ({error}). Check the path and the syntax."
+            ) from error
         if not isinstance(mapping, dict):
-            raise UsageError(f"{path}: expected a YAML mapping such as 'seed: 0', got {type(mapping).__name__}.")
+            raise UsageError(
+                f"{path}: expected a YAML mapping such as 'seed: 0', got {type(mapping).__name__}."
+            )
         return cls.from_mapping(mapping, base)
 
     def override(self, assignment: str) -> Self:
-        """This configuration with one field changed, as in 'optim.steps=100'."""
+        """The configuration with one field changed, as in 'optim.steps=100'."""
         name, equals, text = assignment.partition("=")
         _require(bool(equals) and bool(name), "--set", "NAME=VALUE, such as optim.steps=100", assignment)
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {assignment}: the value is not YAML. Quote it, as in --set 'a=[1, 2]'.") from error
+            raise UsageError(
+                f"--set {assignment}: the value is not YAML. Quote it, as in --set 'a=[1, 2]'."
+            ) from error
         for part in reversed(name.split(".")):
             value = {part: value}
         return type(self).from_mapping(value, self)

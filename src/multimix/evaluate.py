@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from multimix import metrics, statistics
-from multimix.errors import CheckpointError, ImageError, ManifestError
+from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.writers import write_json, write_table
 from multimix.types import Estimate, Prediction, Radiograph, Record, Scores
@@ -172,14 +172,9 @@ class _TrivialMasks:
 def _mask_columns(
     prediction: Prediction, record: Record, structure: str, trivial: _TrivialMasks
 ) -> dict[str, object]:
-    predicted, reference = prediction.masks[structure], read_mask(record.masks[structure])
-    if predicted.shape != reference.shape:
-        files = " | ".join(map(str, record.masks[structure]))
-        raise ImageError(
-            f"{files}: expected a mask of the image's size {predicted.shape[0]}x{predicted.shape[1]} "
-            f"(height x width), got {reference.shape[0]}x{reference.shape[1]}. Run `multimix data check` on "
-            "the manifest and correct the mask."
-        )
+    predicted = prediction.masks[structure]
+    height, width = predicted.shape
+    reference = read_mask(record.masks[structure], (height, width))
     distances = metrics.surface_distances(predicted, reference)
     scores: dict[str, float] = {
         "dice": metrics.dice(predicted, reference),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def classification_loss(
-    logits: Float[Tensor, "B K"], labels: Int[Tensor, "B"] | Float[Tensor, "B K"]
+    logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"] | Float[Tensor, "B K"]
 ) -> Float[Tensor, ""]:
     """Mean cross-entropy; binary cross-entropy per class where labels (B K) are not exclusive.
 
@@ -34,12 +34,14 @@ def pseudo_label_loss(
     The mean is over all unlabelled images, kept or not, so few confident images weigh little. The weak
     view receives no gradient. With `multi_label` every class of every image is kept or not on its own.
 
-    Paper: Eq. (1), second term, before lambda; Sohn et al. (FixMatch), arXiv:2001.07685, Eq. (4).
+    Paper: Eq. (1), second term. Also Sohn et al. (FixMatch), arXiv:2001.07685, Eq. (4).
     """
     if multi_label:
         probability = weak_logits.detach().sigmoid()
         confident = torch.maximum(probability, 1 - probability) >= threshold
-        loss = F.binary_cross_entropy_with_logits(strong_logits, (probability >= 0.5).float(), reduction="none")
+        loss = F.binary_cross_entropy_with_logits(
+            strong_logits, (probability >= 0.5).float(), reduction="none"
+        )
     else:
         confidence, labels = weak_logits.detach().softmax(dim=1).max(dim=1)
         confident = confidence >= threshold
@@ -53,7 +55,7 @@ def dice_loss(
 ) -> Float[Tensor, ""]:
     """1 - soft Dice per image and structure, smoothed so that an empty mask is defined, then the mean.
 
-    Paper: Eq. (2), first term, before alpha; Milletari et al. (V-Net), arXiv:1606.04797.
+    Paper: Eq. (2), first term. Also Milletari et al. (V-Net), arXiv:1606.04797.
     """
     p = logits.sigmoid()
     overlap = (p * masks).sum(dim=(2, 3))
@@ -66,7 +68,7 @@ def segmentation_consistency(
 ) -> Float[Tensor, ""]:
     """Mean pixel-wise KL(labelled ‖ unlabelled) between Bernoulli predictions.
 
-    Paper: Eq. (2), second term, before beta. Deviation D1: the released code takes a softmax over a single
+    Paper: Eq. (2), second term. Deviation D1: the released code takes a softmax over a single
     channel, see `released_consistency`.
     """
     p = labelled_logits.sigmoid()
@@ -84,7 +86,10 @@ def released_consistency(
     Kept only to reproduce the released objective. Deviation D1.
     """
     return F.kl_div(
-        unlabelled_logits.log_softmax(dim=1), labelled_logits.log_softmax(dim=1), log_target=True, reduction="mean"
+        unlabelled_logits.log_softmax(dim=1),
+        labelled_logits.log_softmax(dim=1),
+        log_target=True,
+        reduction="mean",
     )
 
 

@@ -44,7 +44,10 @@ def decisions(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "
 
 
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
-    """Share of images whose class is right; of all image-class pairs where labels are not exclusive."""
+    """Share of images whose class is right; of all image-class pairs where labels are not exclusive.
+
+    Paper: supplement, Tables 3 and 4, accuracy.
+    """
     right = decisions(labels, probabilities) == truth(labels, probabilities.shape[1])
     return mean(right.mean(axis=1) if labels.ndim == 2 else right.all(axis=1).astype(float), weights)
 
@@ -54,6 +57,8 @@ def f1(labels: Labels, probabilities: Probabilities, weights: Weights = None, *,
 
     0 where the class is never predicted, and also where it is neither predicted nor present: a test set
     without the class cannot vouch for it.
+
+    Paper: supplement, Tables 3 and 4, F1.
     """
     answer = decisions(labels, probabilities)[:, index]
     reference = truth(labels, probabilities.shape[1])[:, index]
@@ -88,6 +93,8 @@ def auc(labels: Labels, probabilities: Probabilities, weights: Weights = None) -
     """AUC of the last class where two are exclusive; else the mean over classes, each against the rest.
 
     nan where any class has only one side: a mean over the other classes would be another score.
+
+    Paper: figures, AUC.
     """
     classes = probabilities.shape[1]
     if labels.ndim == 1 and classes == 2:
@@ -137,24 +144,36 @@ def _share(part: int, whole: int, empty: float) -> float:
 
 
 def dice(prediction: Mask, reference: Mask) -> float:
-    """2 |P and R| / (|P| + |R|) [Dice, Ecology 26 (1945) 297-302]; both empty: 1."""
+    """2 |P and R| / (|P| + |R|) [Dice, Ecology 26 (1945) 297-302]; both empty: 1.
+
+    Paper: supplement, Tables 3 and 4, Dice.
+    """
     both = int((prediction & reference).sum())
     return _share(2 * both, int(prediction.sum()) + int(reference.sum()), empty=1.0)
 
 
 def jaccard(prediction: Mask, reference: Mask) -> float:
-    """|P and R| / |P or R| [Jaccard, New Phytol. 11 (1912) 37-50]; both empty: 1."""
+    """|P and R| / |P or R| [Jaccard, New Phytol. 11 (1912) 37-50]; both empty: 1.
+
+    Paper: supplement, Tables 3 and 4, Jaccard.
+    """
     return _share(int((prediction & reference).sum()), int((prediction | reference).sum()), empty=1.0)
 
 
 def precision(prediction: Mask, reference: Mask) -> float:
-    """|P and R| / |P|; prediction empty: 0, both empty: 1."""
+    """|P and R| / |P|; prediction empty: 0, both empty: 1.
+
+    Paper: supplement, Tables 3 and 4, precision.
+    """
     both = int((prediction & reference).sum())
     return _share(both, int(prediction.sum()), empty=0.0 if reference.any() else 1.0)
 
 
 def recall(prediction: Mask, reference: Mask) -> float:
-    """|P and R| / |R|; reference empty: 0, both empty: 1."""
+    """|P and R| / |R|; reference empty: 0, both empty: 1.
+
+    Paper: supplement, Tables 3 and 4, recall.
+    """
     return precision(reference, prediction)
 
 
@@ -175,6 +194,8 @@ def structural_similarity(prediction: Mask, reference: Mask) -> float:
     Computed by scikit-image. Most of it is background agreeing with background, so an empty mask beside one
     that is not would still score high: that is a failure and counts 0. Both empty: 1. An image less than
     7 pixels wide has smaller windows, and below 3 it is 1 where the masks are equal, else 0.
+
+    Paper: supplement, Tables 3 and 4, SSIM.
     """
     if np.array_equal(prediction, reference):
         return 1.0
@@ -231,7 +252,7 @@ def surface_distances(
 def average_surface_distance(distances: SurfaceDistances) -> float:
     """Mean distance over the pixels of both outlines [Heimann et al., IEEE TMI 28 (2009) 1251-1265].
 
-    What the paper tabulates as (average) Hausdorff distance.
+    Paper: supplement, Tables 3 and 4, Hausdorff.
     """
     return float(np.concatenate(distances).mean())
 

@@ -1,6 +1,6 @@
 """The network: one encoder, a classification head, a saliency bridge and a decoder.
 
-Paper: arXiv:2010.14731, supplement, Tables 1 and 2. Whether dropout is active is not a mode of the
+arXiv:2010.14731, supplement, Tables 1 and 2. Whether dropout is active is not a mode of the
 module but an argument: it happens where a generator is passed, and nowhere else.
 """
 
@@ -16,7 +16,7 @@ from multimix.saliency import input_gradient
 from multimix.types import ModelOutput
 
 WIDTHS = (16, 32, 64, 128, 256)
-"""Channels of the five encoder blocks. Paper: supplement, Table 1."""
+"""Channels of the five encoder blocks, as published."""
 
 
 def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
@@ -49,7 +49,10 @@ def _normalise(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """[conv 3x3, InstanceNorm, LeakyReLU 0.2] twice, then dropout. Paper: supplement, Tables 1 and 2."""
+    """[conv 3x3, InstanceNorm, LeakyReLU 0.2] twice, then dropout.
+
+    Paper: supplement, Tables 1 and 2, block.
+    """
 
     def __init__(self, inputs: int, outputs: int, p: float):
         super().__init__()
@@ -63,7 +66,10 @@ class Block(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Five blocks with 2x2 max-pooling between them. Paper: supplement, Table 1."""
+    """Five blocks with 2x2 max-pooling between them.
+
+    Paper: supplement, Table 1, encoder.
+    """
 
     def __init__(self, channels: int, widths: Sequence[int], p: float):
         super().__init__()
@@ -72,7 +78,7 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, rng: Generator | None = None) -> list[Tensor]:
         """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16)."""
-        features = []
+        features: list[Tensor] = []
         for block in self.blocks:
             x = block(F.max_pool2d(x, 2) if features else x, rng)
             features.append(x)
@@ -80,7 +86,10 @@ class Encoder(nn.Module):
 
 
 class ClassificationHead(nn.Module):
-    """2x2 max-pool, global average pool, fully connected. Paper: supplement, Table 1."""
+    """2x2 max-pool, global average pool, fully connected.
+
+    Paper: supplement, Table 1, classification branch.
+    """
 
     def __init__(self, width: int, classes: int):
         super().__init__()
@@ -94,7 +103,10 @@ class ClassificationHead(nn.Module):
 
 
 class SaliencyBridge(nn.Module):
-    """Image and saliency, resized to the first decoder stage. Paper: supplement, Table 2."""
+    """Image and saliency, resized to the first decoder stage.
+
+    Paper: supplement, Table 2, saliency bridge.
+    """
 
     def forward(self, images: Tensor, saliency: Tensor) -> Tensor:
         """(B C H W) twice -> (B 2C H/8 W/8)."""
@@ -104,7 +116,10 @@ class SaliencyBridge(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Four stages: upsample, concatenate the skip (and the bridge, first), block. Paper: supplement, Table 2."""
+    """Four stages: upsample, concatenate the skip (and, first, the bridge), block; then a 1x1 convolution.
+
+    Paper: supplement, Table 2, decoder.
+    """
 
     def __init__(self, structures: int, widths: Sequence[int], bridge_channels: int, p: float):
         super().__init__()
@@ -132,7 +147,7 @@ class MultiMix(nn.Module):
     Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
     and its two channels per image channel with it (the paper's UMTL rows).
 
-    Paper: arXiv:2010.14731 §2 and supplement, Tables 1 and 2; 1,965,155 parameters by default.
+    By default the network of arXiv:2010.14731, with its 1,965,155 parameters.
     """
 
     def __init__(

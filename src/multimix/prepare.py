@@ -78,7 +78,9 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
         images,
         masks,
         ValidationSet(
-            images.images[[row[r.image] for r in sets.val_classes]] if sets.val_classes else images.images[:0],
+            images.images[[row[r.image] for r in sets.val_classes]]
+            if sets.val_classes
+            else images.images[:0],
             encode_labels(sets.val_classes, sets.classes, data.multi_label),
             masks.images[labelled:],
             masks.masks[labelled:],

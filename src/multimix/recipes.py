@@ -36,7 +36,7 @@ METHODS = {
         "MultiMix", classify=True, segment=True, bridge=True, pseudo_labels=True, consistency=True
     ),
 }
-"""Paper: supplement, Tables 3 and 4, the eight rows."""
+"""Paper: supplement, Tables 3 and 4, methods."""
 
 
 def method(name: str) -> Method:
@@ -50,8 +50,10 @@ def method(name: str) -> Method:
 def paper() -> RunConfig:
     """The published hyper-parameters.
 
-    Paper: §3 "Implementation Details": Adam, learning rate 1e-4, x0.1 every 8 epochs, batches of 10, dropout
-    0.25. An epoch is counted as one pass over CheX's 5,216 training images (522 steps), 8 of them are 4,176.
+    Adam, learning rate 1e-4, x0.1 every 8 epochs, batches of 10, dropout 0.25. An epoch is counted as one pass
+    over CheX's 5,216 training images (522 steps), 8 of them are 4,176.
+
+    Paper: §3, hyper-parameters.
     """
     return RunConfig(
         model=ModelConfig(dropout=0.25),

@@ -13,7 +13,7 @@ def input_gradient(
     Only the chain down to the input is walked: no parameter receives a gradient, and no `.grad` is
     touched. `keep_graph` leaves the graph alive for a loss that shares it.
 
-    Paper: MultiMix §2, "saliency maps"; Simonyan et al., arXiv:1312.6034.
+    Paper: §2, saliency map. After Simonyan et al., arXiv:1312.6034.
     """
     winners = class_logits.max(dim=1).values.sum()
     (gradient,) = torch.autograd.grad(winners, images, retain_graph=keep_graph)

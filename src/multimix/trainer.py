@@ -6,6 +6,7 @@ followed without it.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -54,14 +55,15 @@ class Trainer:
         self.method = method(config.method)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model = self.fabric.to_device(self.spec.build())
+        self.model: MultiMix = self.spec.build().to(self.fabric.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(
             self.model, self.method, config.objective, multi_label=config.data.multi_label
         )
         self.streams = prepared.streams(config, self.fabric.device)
-        self.step, self.seconds, self.best_score, self.stale = 0, 0.0, None, 0
+        self.step, self.seconds, self.stale = 0, 0.0, 0
+        self.best_score: float | None = None
         if (folder / LAST).is_file():
             self._restore(load_state(folder / LAST))
         self.log = RunLog(folder, resume_at=self.step, tensorboard=tensorboard)
@@ -154,7 +156,7 @@ class Trainer:
             terms = [getattr(r, name) for r in recent if getattr(r, name) is not None]
             if terms:
                 values[name] = float(torch.stack(terms).float().mean())
-        broken = [name for name, value in values.items() if value != value or abs(value) == float("inf")]
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
             raise TrainingError(
                 f"{self.folder}: the {broken[0]} loss is not finite at step {self.step}. The last checkpoint is "

@@ -7,10 +7,18 @@ unless a field says otherwise; masks are 0 or 1.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+class Report(Protocol):
+    """Told how far a long piece of work is; a progress bar is one."""
+
+    def __call__(self, done: int, total: int, values: Mapping[str, float] = ..., /) -> None:
+        """`done` of `total`, and the newest values by name."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class LabelledClasses:
     """D^c_l: images with a class label."""
 
     images: Float[Tensor, "B C H W"]
-    labels: Int[Tensor, "B"] | Float[Tensor, "B K"]
+    labels: Int[Tensor, " B"] | Float[Tensor, "B K"]
     """Class indices, or 0/1 per class where labels are not exclusive."""
 
 

@@ -37,7 +37,9 @@ def validate(
     """'score' and its parts: AUC (accuracy where AUC is undefined) and mean Dice of the structures."""
     scores: dict[str, float] = {}
     if len(validation.class_images):
-        logits = torch.cat([model.classify(x) for x in _batches(validation.class_images, device, batch)]).cpu()
+        logits = torch.cat(
+            [model.classify(x) for x in _batches(validation.class_images, device, batch)]
+        ).cpu()
         exclusive = validation.labels.dim() == 1
         probabilities = (logits.softmax(dim=1) if exclusive else logits.sigmoid()).double().numpy()
         labels = validation.labels.numpy().astype(int)

@@ -84,7 +84,7 @@ def test_mask_of_another_size(data: Path) -> None:
     picture(data / "3.png", 3)
     mask(data / "m3.png", size=(16, 20))
     add(data, "3.png,m3.png,A,train,p3,s")
-    one(data, "error", "m3.png", "20 x 16 but its image 3.png is 16 x 16", "export the mask")
+    one(data, "error", "m3.png", "20 x 16 but its image is 16 x 16", "export the mask")
 
 
 def test_empty_mask(data: Path) -> None:

@@ -326,3 +326,16 @@ def test_shared_image_and_mask(shared: Path) -> None:
     mask = read_mask([sorted((folder / "masks").iterdir())[0]])
     assert image.size == mask.shape == (256, 256)
     assert image.pixels[0][mask].mean() < image.pixels[0][~mask].mean()  # lungs are dark
+
+
+def test_scr_masks_are_doubled_to_the_size_of_the_film_and_others_are_refused(tmp_path: Path) -> None:
+    half = np.zeros((1024, 1024), np.uint8)
+    half[10, 20] = 255
+    for name in ("scr.gif", "other.png"):
+        Image.fromarray(half).save(tmp_path / name)
+    mask = read_mask([tmp_path / "scr.gif"], (2048, 2048))
+    assert mask.shape == (2048, 2048)
+    assert np.argwhere(mask).tolist() == [[20, 40], [20, 41], [21, 40], [21, 41]]
+    for name, size in [("other.png", (2048, 2048)), ("scr.gif", (512, 512))]:
+        with pytest.raises(ImageError, match=f"{name}.*1024 x 1024 but its image is {size[1]} x {size[0]}; export"):
+            read_mask([tmp_path / name], size)

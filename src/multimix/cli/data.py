@@ -52,7 +52,9 @@ def index(
     unmatched: list[str] = []
     if layout is not None:
         if patient_pattern is not None:
-            raise UsageError("--patient-pattern is for plain folders; --layout knows its patients. Leave it out.")
+            raise UsageError(
+                "--patient-pattern is for plain folders; --layout knows its patients. Leave it out."
+            )
         records = sources.layout(layout)(folder)
     else:
         found = index_folder(folder, seed=seed, patient_pattern=patient_pattern)
@@ -105,7 +107,7 @@ def check(manifest: Path) -> None:
     from multimix.data.check import check_manifest
 
     with bar("Checking", "images") as report:
-        findings = check_manifest(manifest, lambda done, total: report(done, total, {}))
+        findings = check_manifest(manifest, report)
     console = Console(soft_wrap=True)
     for finding in findings:
         console.print(

@@ -1,4 +1,33 @@
+"""`multimix demo`."""
+
+from pathlib import Path
+
 import click
+
+
 @click.command()
-def demo() -> None:
-    """x"""
+@click.option(
+    "--out", "-o", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder."
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides images, labels and weights.")
+def demo(out: Path, seed: int) -> None:
+    """Learn from generated chest radiographs in a few minutes, be judged, answer new ones.
+
+    \b
+    Example:
+      multimix demo --out demo
+    """
+    from rich.console import Console
+
+    from multimix.cli.progress import bar
+    from multimix.demo import clear, run_demo, screen
+
+    clear(out)
+    result = run_demo(out, bar, seed=seed)
+    console = Console()
+    console.print(screen(result))
+    console.print(
+        f"Pictures: {result.pictures}/  ({result.answered.done} new images: mask outline and saliency)\n"
+        f"Table:    {out / 'answers' / 'predictions.csv'}\n"
+        "Next, with your own images: multimix data index FOLDER"
+    )

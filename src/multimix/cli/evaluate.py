@@ -65,7 +65,7 @@ def evaluate(
                 classes=source in by_class,
                 masks=source in by_mask,
                 base=manifest if manifest.is_dir() else manifest.parent,
-                progress=lambda done, total, report=report: report(done, total, {}),
+                progress=report,
             )
         scores.append(score)
         tables.append(table)
@@ -85,7 +85,9 @@ def _what(
     file = run / "config.yaml"
     stored = RunConfig.read(file).data if file.is_file() else None
     if data is None and stored is None:
-        raise UsageError(f"{run}: a weights file does not know its data. Give DATA, as in `evaluate {run} DATA`.")
+        raise UsageError(
+            f"{run}: a weights file does not know its data. Give DATA, as in `evaluate {run} DATA`."
+        )
     manifest = data if data is not None else Path(stored.manifest if stored else "")
     if class_source is None and mask_source is None and stored is not None:
         return manifest, stored.class_source, stored.mask_source

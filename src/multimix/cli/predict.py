@@ -27,9 +27,7 @@ def predict(run: Path, inputs: tuple[Path, ...], out: Path, device: str) -> None
 
     predictor = load(run, device)
     with bar("Answering", "images") as report:
-        summary = predict_files(
-            predictor, list(inputs), out, progress=lambda done, total: report(done, total, {})
-        )
+        summary = predict_files(predictor, list(inputs), out, progress=report)
     click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed")
     if summary.failed:
         raise SystemExit(1)

@@ -1,13 +1,15 @@
 """Progress bars on standard error: rate, remaining time, the newest values."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-Report = Callable[[int, int, Mapping[str, float]], None]
+if TYPE_CHECKING:
+    from multimix.types import Report
 
 
 @contextmanager
-def bar(title: str, unit: str) -> Iterator[Report]:
+def bar(title: str, unit: str) -> "Iterator[Report]":
     """Yield `report(done, total, values)`; the bar shows from the first report on."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

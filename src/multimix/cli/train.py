@@ -104,7 +104,9 @@ def _configuration(
     if file is not None:
         config = RunConfig.read(file, config)
     given = {k: v for k, v in options.items() if v is not None}
-    chosen: dict[str, Any] = {k: given[k] for k in ("method", "seed", "device", "precision", "patience") if k in given}
+    chosen: dict[str, Any] = {
+        k: given[k] for k in ("method", "seed", "device", "precision", "patience") if k in given
+    }
     chosen["data"] = {k: given[k] for k in ("size", "channels", "multi_label") if k in given}
     for key in ("class_source", "mask_source", "classes", "structures"):
         if key in given:
@@ -138,7 +140,9 @@ def _resolve(given: "RunConfig | None", out: Path, resume: bool) -> "RunConfig":
             raise UsageError(f"{out}: exists and is no run. Choose an empty or new folder for --out.")
         return given
     if not resume:
-        raise UsageError(f"{out}: already holds a run. Add --resume to go on with it, or choose another --out.")
+        raise UsageError(
+            f"{out}: already holds a run. Add --resume to go on with it, or choose another --out."
+        )
     stored = RunConfig.read(file)
     if given is not None and given != stored:
         before, now = _flat(stored.to_mapping()), _flat(given.to_mapping())
@@ -168,7 +172,7 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
                 out,
                 resume=resume,
                 tensorboard=tensorboard,
-                decoding=lambda done, total: decoding(done, total, {}),
+                decoding=decoding,
                 report=lambda p: training(
                     p.step, p.steps, {SHORT[k]: v for k, v in p.values.items() if k in SHORT}
                 ),

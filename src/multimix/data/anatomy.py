@@ -9,10 +9,11 @@ it. Numbers were set by eye against public radiographs; nothing is derived from 
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 
 Maps = Float32[np.ndarray, "B H W"]
 Column = Float32[np.ndarray, "B 1 1"]
+Points = Float[np.ndarray, "B P"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Domain:
     """A hospital: its patients' proportions and its machine. Lengths in thorax units unless noted."""
 
     name: str
-    heart: float = 0.46
+    heart: float = 0.44
     """Mean cardiothoracic ratio."""
     mediastinum: float = 0.19
     """Mean half width of the upper mediastinum."""
@@ -60,6 +61,7 @@ class Dice:
         self.batch = batch
 
     def between(self, low: float, high: float) -> Column:
+        """Uniform."""
         return self.rng.uniform(low, high, (self.batch, 1, 1)).astype(np.float32)
 
     def around(self, mean: float, spread: float) -> Column:
@@ -67,6 +69,7 @@ class Dice:
         return np.float32(mean) + np.float32(spread) * self._normal((self.batch, 1, 1)).clip(-2, 2)
 
     def chance(self, probability: float) -> Column:
+        """1 with this probability, else 0."""
         return (self.rng.random((self.batch, 1, 1)) < probability).astype(np.float32)
 
     def field(self, size: int, cells: int) -> Maps:
@@ -75,6 +78,7 @@ class Dice:
         return rows @ self._normal((self.batch, cells, cells)) @ rows.T
 
     def white(self, size: int) -> Maps:
+        """Independent unit normals."""
         return self._normal((self.batch, size, size))
 
     def _normal(self, shape: tuple[int, ...]) -> np.ndarray:
@@ -84,7 +88,7 @@ class Dice:
 def _smoothing(size: int, cells: int) -> Float32[np.ndarray, "H N"]:
     """Rows that turn `cells` unit normals into `size` smooth ones of unit variance."""
     positions = np.linspace(-0.5, cells - 0.5, size)[:, None] - np.arange(cells)[None]
-    rows = np.exp(-(positions**2) / 0.7)
+    rows = np.exp(-(positions**2) / 1.1)
     return (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
@@ -92,22 +96,25 @@ def _blurring(size: int, sigma: float) -> Float32[np.ndarray, "H H"]:
     """Matrix of a Gaussian blur with `sigma` pixels along one axis; its rows sum to 1."""
     steps = np.arange(size)
     rows = np.exp(-((steps[:, None] - steps[None]) ** 2) / (2 * max(sigma, 1e-3) ** 2))
+    rows[rows < 1e-6] = 0  # denormal numbers would make the product ten times slower
     return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def blur(maps: Maps, sigma: float) -> Maps:
+    """Gaussian blur with `sigma` pixels of standard deviation."""
     matrix = _blurring(maps.shape[-1], sigma)
     return matrix @ maps @ matrix
 
 
-def _step(values: Maps, width: float) -> Maps:
+def step(values: Maps, width: float | Column) -> Maps:
     """0 below zero, 1 above `width`, smooth between."""
-    t = np.clip(values / np.float32(width), 0, 1)
+    t = np.clip(values / width, 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def _bump(values: Maps, width: float | Column) -> Maps:
-    return np.exp(-np.square(values / width))
+def bump(values: Maps, width: float | Column) -> Maps:
+    """1 at zero, 1/e at a distance of `width`."""
+    return np.exp(-np.minimum(np.square(values / width), 30))
 
 
 def _smooth_min(a: Maps, b: Maps, rounding: float) -> Maps:
@@ -117,7 +124,7 @@ def _smooth_min(a: Maps, b: Maps, rounding: float) -> Maps:
 
 @dataclass(frozen=True)
 class Frame:
-    """Where the thorax lies in the image."""
+    """Where the thorax lies in the image, whose axes run from -1 to 1."""
 
     size: int
     shift: Column
@@ -139,7 +146,7 @@ class Frame:
             (cos * y - sin * x) / self.height + 0.015 * bend_y,
         )
 
-    def to_pixels(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def to_pixels(self, x: Points, y: Points) -> tuple[Points, Points]:
         """Column and row of points (B N) in thorax coordinates, without the bending."""
         shift, top, angle, half, height = (
             c[:, :, 0] for c in (self.shift, self.top, self.angle, self.half, self.height)
@@ -151,6 +158,7 @@ class Frame:
 
 
 def draw_frame(dice: Dice, domain: Domain, size: int) -> Frame:
+    """Position, tilt and proportions of each patient before the detector."""
     half = domain.width * dice.around(1, 0.05)
     return Frame(
         size=size,
@@ -188,6 +196,7 @@ def _heart(dice: Dice, domain: Domain, x: Maps, y: Maps) -> Maps:
     centre_x, centre_y = 0.3 * ratio + dice.around(0, 0.02), dice.around(0.79, 0.03)
     tilt = dice.around(0.55, 0.12)
     across, down = x - centre_x, (y - centre_y) * np.float32(domain.aspect)
+    down = np.where(down > 0, 0.5 * down, down)  # the heart rests on the diaphragm
     along = np.cos(tilt) * across + np.sin(tilt) * down
     over = np.cos(tilt) * down - np.sin(tilt) * across
     long, short = ratio * dice.around(1.08, 0.05), ratio * dice.around(0.8, 0.05)
@@ -205,15 +214,17 @@ def draw_chest(dice: Dice, domain: Domain, frame: Frame) -> Chest:
         + dice.around(0.40, 0.03) * np.sqrt(np.maximum(1 - np.square(np.maximum(1 - low / cap, 0)), 0))
         + dice.around(0.27, 0.03) * low
     )
-    tall = left * dice.around(0.03, 0.03)  # the heart holds the left dome lower, the liver the right one higher
+    tall = left * dice.around(
+        0.03, 0.03
+    )  # the heart holds the left dome lower, the liver the right one higher
     arch = dice.between(0.12, 0.42)
     fall = side - dice.around(0.52, 0.05)
     dome = 0.96 + tall + arch * np.square(np.where(fall > 0, 1.35 * fall, fall))
     heart = _heart(dice, domain, x, y)
     neck = dice.around(domain.mediastinum, 0.025)
-    knob = dice.around(0.09, 0.03) * _bump(y - dice.around(0.30, 0.03), 0.085)
-    atrium = dice.around(0.06, 0.03) * _bump(y - 0.75, 0.2)
-    medial = side - neck - left * knob - (1 - left) * atrium - 0.05 * _step(y - 0.3, 0.3)
+    knob = dice.around(0.09, 0.03) * bump(y - dice.around(0.30, 0.03), 0.085)
+    atrium = dice.around(0.06, 0.03) * bump(y - 0.75, 0.2)
+    medial = side - neck - left * knob - (1 - left) * atrium - 0.05 * step(y - 0.3, 0.3)
     lateral = wall - side - 4 * np.maximum(-y, 0)
     depth = _smooth_min(lateral, medial, 0.22)
     depth = _smooth_min(depth, -0.22 * heart / np.sqrt(np.maximum(1 - heart, 0.2)), 0.16)
@@ -243,15 +254,17 @@ def soft_tissue(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     flesh = np.maximum(np.maximum(trunk, arm), np.minimum(armpit, 1.8 - side))
     flesh = np.maximum(np.minimum(flesh, shoulder), np.minimum(neck, 0.3 - y))
     body = 1 - np.exp(-np.maximum(flesh, 0) / 0.07)
-    middle = 0.22 * _bump(x, 0.35) + 0.3 * np.maximum(1.0 - side / 1.3, 0)
-    belly = dice.around(0.45, 0.1) * _step(y - chest.dome + 0.02, 0.25) * _step(1.3 - side, 0.4)
+    middle = 0.22 * bump(x, 0.35) + 0.3 * np.maximum(1.0 - side / 1.3, 0)
+    belly = dice.around(0.45, 0.1) * step(y - chest.dome + 0.02, 0.25) * step(1.3 - side, 0.4)
     heart = 0.3 * np.sqrt(np.maximum(chest.heart, 0))
     tissue = body * (1.0 + middle + belly + heart)
     bubble_x, bubble_y = dice.around(0.5, 0.08), dice.around(1.13, 0.04)
     bubble = 1 - np.square((x - bubble_x) / dice.between(0.1, 0.26)) - np.square((y - bubble_y) / 0.09)
-    tissue -= dice.chance(0.6) * dice.between(0.15, 0.45) * _step(bubble, 0.6) * _step(y - chest.dome - 0.01, 0.03)
-    airway = _bump(x + dice.around(0, 0.015), 0.055) * _step(0.42 - y, 0.08)
-    fork = _bump(side - 0.7 * (y - 0.36), 0.045) * _step(y - 0.36, 0.03) * _step(0.52 - y, 0.06)
+    tissue -= (
+        dice.chance(0.6) * dice.between(0.15, 0.45) * step(bubble, 0.6) * step(y - chest.dome - 0.01, 0.03)
+    )
+    airway = bump(x + dice.around(0, 0.015), 0.055) * step(0.42 - y, 0.08)
+    fork = bump(side - 0.7 * (y - 0.36), 0.045) * step(y - 0.36, 0.03) * step(0.52 - y, 0.06)
     hilum = dice.between(0.05, 0.2) * np.exp(-np.square((side - 0.25) / 0.09) - np.square((y - 0.44) / 0.1))
     return tissue + hilum - 0.2 * body * np.maximum(airway, fork) + _breasts(dice, chest) * body
 
@@ -261,13 +274,13 @@ def _breasts(dice: Dice, chest: Chest) -> Maps:
     centre, radius = dice.around(0.72, 0.06), dice.around(0.36, 0.05)
     inside = 1 - np.square((chest.side - 0.55) / radius) - np.square((chest.y - centre) / (radius * 0.75))
     fade = np.clip((chest.y - centre) / (radius * 0.75) * 0.6 + 0.55, 0, 1)
-    return dice.chance(0.5) * dice.between(0.05, 0.32) * _step(inside, 0.25) * fade
+    return dice.chance(0.5) * dice.between(0.05, 0.32) * step(inside, 0.25) * fade
 
 
 def _tube(distance: Maps, half_width: float, soft: float) -> Maps:
     """A hollow bone seen from the side: bright cortex at both borders, marrow between."""
-    inside = _step(half_width - np.abs(distance), soft)
-    cortex = _bump(np.abs(distance) - 0.85 * half_width, 1.2 * soft)
+    inside = step(half_width - np.abs(distance), soft)
+    cortex = bump(np.abs(distance) - 0.85 * half_width, 1.2 * soft)
     return inside * (0.6 + 0.5 * cortex)
 
 
@@ -276,19 +289,19 @@ def bones(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     x, y, side = chest.x, chest.y, chest.side
     spacing = domain.rib_spacing * dice.around(1, 0.06)
     start, slope = dice.between(0, 1), domain.rib_slope + dice.around(0, 0.03)
-    cage = _step(chest.wall + 0.07 - side, 0.06) * _step(1.25 - y, 0.2) * _step(y + 0.02, 0.06)
+    cage = step(chest.wall + 0.07 - side, 0.06) * step(1.25 - y, 0.2) * step(y + 0.02, 0.06)
     turn = np.square(np.square(side / np.maximum(chest.wall, 0.3)))
     phase = (y * (1 + 0.12 * y) - slope * side - 0.07 * turn) / spacing + start
-    behind = _tube(phase - np.round(phase), 0.23, 0.07) * _step(side - 0.06, 0.06)
+    behind = _tube(phase - np.round(phase), 0.23, 0.07) * step(side - 0.06, 0.06)
     rise = dice.around(0.34, 0.05)
     phase = (y * (1 + 0.1 * y) + rise * np.square(side - 0.15) - 0.22 * turn) / (1.15 * spacing) + start + 0.5
-    front = _tube(phase - np.round(phase), 0.25, 0.08) * _step(side - dice.around(0.42, 0.04), 0.12)
-    rim = _bump(side - chest.wall - 0.045, 0.045)
+    front = _tube(phase - np.round(phase), 0.25, 0.08) * step(side - dice.around(0.42, 0.04), 0.12)
+    rim = bump(side - chest.wall - 0.045, 0.045)
     ribs = cage * (0.24 * behind + 0.12 * front + 0.12 * rim)
-    column = _step(0.13 + 0.03 * y - np.abs(x + dice.around(0, 0.01)), 0.04)
+    column = step(0.13 + 0.03 * y - np.abs(x + dice.around(0, 0.01)), 0.04)
     segment = y * (1.12 - 0.1 * y) / np.float32(0.1) + dice.between(0, 1)
-    disc = _bump(segment - np.round(segment), 0.17)
-    spine = column * (0.3 - 0.12 * disc) * (1 + 0.3 * _bump(np.abs(x) - 0.1, 0.03))
+    disc = bump(segment - np.round(segment), 0.17)
+    spine = column * (0.3 - 0.12 * disc) * (1 + 0.3 * bump(np.abs(x) - 0.1, 0.03))
     return np.float32(domain.bone) * (ribs + spine + _girdle(dice, domain, chest))
 
 
@@ -299,96 +312,10 @@ def _girdle(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     inner, outer = dice.around(0.13, 0.03), dice.around(-0.03, 0.03) - 0.1 * lift
     along = np.clip((side - 0.1) / 1.05, 0, 1)
     line = inner + (outer - inner) * along + dice.around(0.025, 0.01) * np.sin(2 * np.pi * along)
-    ends = _step(side - 0.1, 0.04) * _step(1.18 - side, 0.06)
+    ends = step(side - 0.1, 0.04) * step(1.18 - side, 0.06)
     clavicle = 0.32 * ends * _tube(y - line, 0.034, 0.012)
     border = side - dice.around(0.78, 0.06) - (0.35 - 0.1 * lift) * (y - 0.1) - 0.25 * lift
-    blade = 0.16 * _step(border, 0.03) * _step(y - 0.02, 0.05) * _step(0.55 - y - 0.2 * side, 0.12)
-    blade *= _step(1.25 - side, 0.2) * (1 + 0.8 * _bump(border - 0.03, 0.025))
+    blade = 0.16 * step(border, 0.03) * step(y - 0.02, 0.05) * step(0.55 - y - 0.2 * side, 0.12)
+    blade *= step(1.25 - side, 0.2) * (1 + 0.8 * bump(border - 0.03, 0.025))
     radius = np.square((side - 1.28) / 0.17) + np.square((y + 0.02 + 0.1 * lift) * 1.75 / 0.17)
-    return clavicle + blade + 0.25 * _step(1 - radius, 0.3)
-
-
-def _splat(columns: np.ndarray, rows: np.ndarray, weights: np.ndarray, size: int) -> Maps:
-    """Sum of weighted points (B N) in pixel coordinates, shared among the four nearest pixels."""
-    batch = len(columns)
-    total = np.zeros(batch * size * size)
-    left, above = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
-    across, down = columns - left, rows - above
-    offset = np.arange(batch)[:, None] * size * size
-    for right in (0, 1):
-        for below in (0, 1):
-            c, r = left + right, above + below
-            share = weights * np.abs(1 - right - across) * np.abs(1 - below - down)
-            share = share * ((c >= 0) & (c < size) & (r >= 0) & (r < size))
-            index = offset + np.clip(r, 0, size - 1) * size + np.clip(c, 0, size - 1)
-            total += np.bincount(index.ravel(), share.ravel(), total.size)
-    return total.reshape(batch, size, size).astype(np.float32)
-
-
-def vessels(dice: Dice, frame: Frame) -> Maps:
-    """Two trees that branch from the hila; a trunk has a value near 1, the last twigs near .3."""
-    rng, batch, steps, size = dice.rng, dice.batch, 14, frame.size
-    trunks = 8
-    side = np.repeat([-1.0, 1.0], trunks)[None].repeat(batch, 0)
-    fan = np.tile(np.linspace(-1.5, 1.5, trunks), 2)[None] + rng.normal(0, 0.15, (batch, 2 * trunks))
-    x = side * (0.24 + 0.03 * rng.standard_normal(side.shape))
-    y = 0.43 - 0.03 * (side > 0) + 0.03 * rng.standard_normal(side.shape) + 0.03 * fan
-    length = rng.uniform(0.12, 0.26, side.shape)
-    time = np.arange(1, steps + 1) / steps
-    maps = []
-    for strength, sigma, generations in ((0.8, 0.008, 2), (0.4, 0.005, 3)):
-        points: list[tuple[np.ndarray, ...]] = []
-        for generation in range(generations):
-            angle = fan[..., None] + rng.normal(0, 0.5, side.shape)[..., None] * time
-            run_x = x[..., None] + np.cumsum(np.cos(angle), -1) * length[..., None] / steps * side[..., None]
-            run_y = y[..., None] + np.cumsum(np.sin(angle), -1) * length[..., None] / steps * 0.6
-            weight = (length / steps)[..., None] * strength * 0.75**generation * np.ones(steps)
-            points.append(tuple(a.reshape(batch, -1) for a in (run_x, run_y, weight)))
-            x, y, fan = run_x[..., -1], run_y[..., -1], angle[..., -1]
-            spread = rng.uniform(0.2, 0.6, side.shape)
-            fan = np.concatenate([fan + spread, fan - 0.6 * spread], 1)
-            x, y, side = (np.concatenate([a, a], 1) for a in (x, y, side))
-            length = np.concatenate([length, length], 1) * rng.uniform(0.6, 0.95, side.shape)
-        across, down, weights = (np.concatenate(a, 1) for a in zip(*points, strict=True))
-        columns, rows = frame.to_pixels(across, down)
-        # A line of w per pixel, blurred by sigma, is w / (sqrt(2 pi) sigma) high: make that `strength`.
-        pixels = frame.half[:, :, 0] * (size / 2) * np.sqrt(2 * np.pi) * sigma * size
-        maps.append(blur(_splat(columns, rows, weights * pixels, size), sigma * size))
-    return np.minimum(maps[0] + maps[1], 1.2)
-
-
-def _inside(dice: Dice, chest: Chest, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Thorax coordinates (B count) of random points well inside the lungs."""
-    batch, height, width = chest.depth.shape
-    tries = dice.rng.random((batch, count, 256))
-    index = (tries * height * width).astype(np.int64)
-    patient = np.arange(batch)[:, None]
-    flat = chest.depth.reshape(batch, -1)
-    found = (flat[patient[..., None], index] > 0.05).argmax(axis=2)
-    index = np.take_along_axis(index, found[..., None], 2)[..., 0]
-    return chest.x.reshape(batch, -1)[patient, index], chest.y.reshape(batch, -1)[patient, index]
-
-
-def opacities(dice: Dice, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
-    """One to four consolidations or infiltrates of any density; 0 outside the lungs."""
-    size, most = chest.depth.shape[-1], 4
-    x, y = _inside(dice, chest, most)
-    count = dice.rng.choice(np.arange(1, most + 1), (dice.batch, 1, 1), p=[0.25, 0.3, 0.25, 0.2])
-    ragged = 0.3 * dice.field(size, 12) + 0.2 * dice.field(size, 26)
-    total = np.zeros_like(chest.depth)
-    for k in range(most):
-        radius, stretch = dice.between(0.24, 0.55), dice.between(0.75, 1.35)
-        tilt, density = dice.between(0, np.pi), dice.between(0.38 if k == 0 else 0.15, 0.85)
-        across, down = chest.x - x[:, k, None, None], (chest.y - y[:, k, None, None]) * np.float32(domain.aspect)
-        along = np.cos(tilt) * across + np.sin(tilt) * down
-        over = np.cos(tilt) * down - np.sin(tilt) * across
-        q = np.square(along / (radius * stretch)) + np.square(over * stretch / radius)
-        # A fissure ends one in four with a straight border, as in a lobar pneumonia.
-        fissure = np.maximum(1 - dice.chance(0.25), _step(down + 0.2 * across + 0.05, 0.06))
-        blob = _step(1.4 - q + ragged, 0.9) * fissure
-        total = np.maximum(total, blob * density * (k < count))
-    grain = dice.between(0, 1)
-    texture = np.clip(1 + grain * 0.4 * dice.field(size, 34), 0.2, 1.8)
-    # Airways stay dark inside a consolidation, where vessels are no longer seen.
-    bronchogram = 1 - np.minimum(0.7 * vessel, 0.4)
-    return total * texture * bronchogram * np.where(chest.depth > 0, 1 - np.exp(-chest.depth / 0.05), 0)
+    return clavicle + blade + 0.25 * step(1 - radius, 0.3)

@@ -20,7 +20,7 @@ import numpy as np
 import platformdirs
 import torch
 
-from multimix.errors import ImageError, ManifestError, MultimixError
+from multimix.errors import ManifestError, MultimixError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
@@ -152,12 +152,7 @@ def decode_record(
     for row, structure in enumerate(structures):
         files = record.masks.get(structure)
         if files:
-            mask = read_mask(files)
-            if mask.shape != radiograph.size:
-                raise ImageError(
-                    f"{files[0]}: the mask is {mask.shape[1]} x {mask.shape[0]}, its image {record.image} is "
-                    f"{radiograph.size[1]} x {radiograph.size[0]}. Give image and mask of the same size."
-                )
+            mask = read_mask(files, radiograph.size)
             resized = to_model_size(torch.from_numpy(mask[None].astype(np.float32)), size)
             masks[row] = (resized[0] >= 0.5).numpy()
     return (image * 255).round().to(torch.uint8).numpy(), masks

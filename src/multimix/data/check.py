@@ -83,27 +83,20 @@ def _look(record: Record) -> _Look:
     except ImageError as error:
         findings.append(Finding("error", str(record.image), _without(record.image, error)))
     for structure, files in record.masks.items():
-        findings += _look_at_mask(record.image, size, structure, files)
+        findings += _look_at_mask(size, structure, files)
     return _Look(record, digest, tuple(findings))
 
 
 def _look_at_mask(
-    image: Path, size: tuple[int, int] | None, structure: str, files: Sequence[Path]
+    size: tuple[int, int] | None, structure: str, files: Sequence[Path]
 ) -> Iterator[Finding]:
     where = "|".join(map(str, files))
     try:
-        mask = read_mask(files)
+        mask = read_mask(files, size)
     except ImageError as error:
         yield Finding("error", where, _without(files[0], error))
         return
-    if size is not None and mask.shape != size:
-        yield Finding(
-            "error",
-            where,
-            f"mask is {mask.shape[1]} x {mask.shape[0]} but its image {image.name} is {size[1]} x {size[0]}; "
-            "export the mask at the image's size",
-        )
-    elif not mask.any():
+    if not mask.any():
         yield Finding("warning", where, f"mask of {structure!r} is empty; draw it or clear the cell")
 
 

@@ -1,15 +1,34 @@
-"""x"""
+"""Phantoms: procedural chest radiographs with lung masks and a finding, the data that comes with multimix.
+
+A phantom is a sum of attenuation maps (`anatomy.py`, and the contents of the lungs below) sent through a
+film curve, with noise. PNEUMONIA is one to four opacities inside the lungs. They are drawn for every image
+and shown where the label is 1, so equal seeds with another prevalence give the same patients. Everything
+else (breast shadows, vessels, exposure, scatter, leads, letters) is drawn without regard to the label. The
+mask is the lungs without heart and mediastinum, as in JSRT, and keeps the lung that an opacity hides.
+
+Figures: docs/data/phantom.md.
+"""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
-from jaxtyping import Bool, Float32, Int64, UInt8
+from jaxtyping import Bool, Int64, UInt8
+from PIL import Image
+
 from multimix.data import anatomy
-from multimix.data.anatomy import Dice, Domain, Maps
-_BATCH = 16
+from multimix.data.anatomy import Chest, Dice, Domain, Frame, Maps, blur, bump, step
+from multimix.data.manifest import write_manifest
+from multimix.errors import MultimixError, UsageError
+from multimix.types import Record
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+
 ADULT = Domain("hospital_a")
 CHILD = Domain(
     "hospital_b",
-    heart=0.52,
+    heart=0.5,
     mediastinum=0.2,
     aspect=1.62,
     width=0.84,
@@ -27,6 +46,9 @@ CHILD = Domain(
 )
 DOMAINS: Mapping[str, Domain] = {domain.name: domain for domain in (ADULT, CHILD)}
 
+_BATCH = 16  # a float32 map of 16 images at 128 x 128 is 1 MiB and stays in the cache
+_LETTERS = ("11110 10001 10001 11110 10100 10010 10001", "10000 10000 10000 10000 10000 10000 11111")
+
 
 @dataclass(frozen=True)
 class Phantoms:
@@ -34,40 +56,236 @@ class Phantoms:
 
     images: UInt8[np.ndarray, "N H W"]
     masks: Bool[np.ndarray, "N H W"]
-    labels: Int64[np.ndarray, "N"]
+    labels: Int64[np.ndarray, " N"]
 
 
+def generate(
+    count: int, size: int = 128, *, seed: int = 0, domain: Domain = ADULT, prevalence: float = 0.5
+) -> Phantoms:
+    """`count` radiographs of `size` x `size` pixels, round(count * prevalence) of them PNEUMONIA.
 
-def _render(dice, domain, size, sick):
-    frame = anatomy.draw_frame(dice, domain)if 0 else anatomy.draw_frame(dice, domain, size)
+    The same arguments give the same pixels; another prevalence alone gives the same patients. Raises
+    UsageError where an argument is out of range.
+    """
+    if count < 1 or size < 32 or seed < 0 or not 0 <= prevalence <= 1:
+        raise UsageError(
+            f"phantoms: expected count >= 1, size >= 32, seed >= 0 and prevalence in [0, 1], got {count}, "
+            f"{size}, {seed} and {prevalence}; change the one out of range"
+        )
+    labels = np.zeros(count, np.int64)
+    labels[np.random.default_rng((seed, 0)).permutation(count)[: round(count * prevalence)]] = 1
+    images, masks = np.empty((count, size, size), np.uint8), np.empty((count, size, size), bool)
+    for number, start in enumerate(range(0, count, _BATCH), start=1):
+        part = slice(start, min(count, start + _BATCH))
+        dice = Dice((seed, number), part.stop - start)
+        images[part], masks[part] = _radiographs(dice, domain, size, labels[part])
+    return Phantoms(images, masks, labels)
+
+
+def _radiographs(
+    dice: Dice, domain: Domain, size: int, labels: Int64[np.ndarray, " B"]
+) -> tuple[UInt8[np.ndarray, "B H W"], Bool[np.ndarray, "B H W"]]:
+    frame = anatomy.draw_frame(dice, domain, size)
     chest = anatomy.draw_chest(dice, domain, frame)
-    vessel = anatomy.vessels(dice, frame)
-    hollow = anatomy.air(dice, chest)
-    lung = np.minimum(hollow, 1)
-    tissue = anatomy.soft_tissue(dice, domain, chest)
-    fill = tissue - hollow * dice.between(.75, 1.0) + anatomy.bones(dice, domain, chest)
-    fill = fill + lung * vessel * dice.between(0.12, 0.34)
-    fill = fill + dice.between(0.02,.09) * dice.field(size, 4) + lung*dice.between(0.01,.05) * dice.field(size, 24)
-    fill = anatomy.blur(fill, domain.blur * size)
-    fill = fill + sick * anatomy.opacities(dice, domain, chest, vessel)
-    return film(dice, domain, fill, size), chest.depth > 0
+    air, tree = anatomy.air(dice, chest), vessels(dice, frame)
+    fill = anatomy.soft_tissue(dice, domain, chest) - dice.between(0.75, 1.0) * air
+    fill += anatomy.bones(dice, domain, chest) + leads(dice, domain, chest)
+    fill += np.minimum(air, 1) * (
+        dice.between(0.12, 0.34) * tree + dice.between(0.01, 0.05) * dice.field(size, 24)
+    )
+    fill += dice.between(0.03, 0.11) * dice.field(size, 4)
+    # Opacities come after the blur, which would carry them beyond the lungs; they are smooth already.
+    sick = labels[:, None, None].astype(np.float32)
+    fill = blur(fill, domain.blur * size) + sick * opacities(dice, domain, chest, tree)
+    return _film(dice, domain, fill), chest.depth > 0
 
-def film(dice, domain, fill, size):
-    slope = domain.contrast * dice.around(1, 0.12)
-    centre = dice.around(0.85, 0.08)
-    grey = 1 / (1 + np.exp(slope * (centre - fill)))
+
+def _film(dice: Dice, domain: Domain, fill: Maps) -> UInt8[np.ndarray, "B H W"]:
+    """Attenuation to grey values: S-shaped film curve, exposure, collimator, letter, noise."""
+    size = fill.shape[-1]
+    slope, centre = domain.contrast * dice.around(1, 0.12), dice.around(0.85, 0.09)
+    curve = 1 / (1 + np.exp(slope * (centre - fill)))
     dark, bright = (1 / (1 + np.exp(slope * (centre - end))) for end in (0.0, 2.0))
-    grey = np.clip((grey - dark) / (bright - dark), 0, 1) ** dice.between(0.8, 1.25)
+    grey = np.clip((curve - dark) / (bright - dark), 0, 1) ** dice.between(0.8, 1.25)
+    across, down = np.meshgrid(*2 * [np.linspace(-1, 1, size, dtype=np.float32)])
+    open_to = 1.02 - dice.chance(0.25) * dice.between(0.02, 0.1)
+    grey *= np.maximum(np.abs(across), np.abs(down))[None] < open_to
+    grey = np.maximum(grey, dice.between(0.7, 1.0) * _letter(dice, across, down))
     grey = domain.black + (domain.white - domain.black) * grey
-    noise = domain.noise * dice.between(.6, 1.4) * dice.white(size)
+    noise = domain.noise * dice.between(0.6, 1.4) * dice.white(size)
     return np.rint(np.clip(grey + noise, 0, 1) * 255).astype(np.uint8)
 
-def generate(count, size=128, *, seed=0, domain=ADULT, prevalence=.5):
-    labels = np.zeros(count, np.int64)
-    labels[np.random.default_rng((seed, 0)).permutation(count)[:round(count*prevalence)]] = 1
-    images = np.empty((count,size,size), np.uint8); masks = np.empty((count,size,size), bool)
-    for i, start in enumerate(range(0, count, _BATCH)):
-        stop = min(count, start + _BATCH)
-        dice = Dice((seed, 1+i), stop-start)
-        images[start:stop], masks[start:stop] = _render(dice, domain, size, labels[start:stop,None,None].astype(np.float32))
-    return Phantoms(images, masks, labels)
+
+def _letter(dice: Dice, across: np.ndarray, down: np.ndarray) -> Maps:
+    """R or L in an upper corner of most images: the patient's right is on the image's left."""
+    left = dice.chance(0.5)
+    fonts = np.array([[list(row) for row in letter.split()] for letter in _LETTERS]) == "1"
+    height = dice.between(0.07, 0.12)
+    column = np.floor((across - (2 * left - 1) * dice.between(0.8, 0.9) + 0.3 * height) / (0.6 * height) * 5)
+    row = np.floor((down + dice.between(0.7, 0.95)) / height * 7)
+    inside = (column >= 0) & (column < 5) & (row >= 0) & (row < 7) & (dice.chance(0.7) > 0)
+    glyph = fonts[left.astype(int), np.clip(row, 0, 6).astype(int), np.clip(column, 0, 4).astype(int)]
+    return (inside & glyph).astype(np.float32)
+
+
+def leads(dice: Dice, domain: Domain, chest: Chest) -> Maps:
+    """Two cables or tubes that wind down the chest, in some patients."""
+    total = np.zeros_like(chest.x)
+    for _ in range(2):
+        path = dice.around(0, 0.45) + dice.around(0, 0.3) * chest.y
+        path = path + dice.between(0.02, 0.15) * np.sin(dice.between(2, 6) * chest.y + dice.between(0, 6))
+        line = bump(chest.x - path, dice.between(0.012, 0.02)) * step(dice.between(0.3, 1.3) - chest.y, 0.02)
+        total += dice.chance(domain.lines) * dice.between(0.15, 0.45) * line
+    return total
+
+
+def _splat(columns: np.ndarray, rows: np.ndarray, weights: np.ndarray, size: int) -> Maps:
+    """Sum of weighted points (B N) in pixel coordinates, shared among the four nearest pixels."""
+    batch = len(columns)
+    total = np.zeros(batch * size * size)
+    left, above = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
+    across, down = columns - left, rows - above
+    offset = np.arange(batch)[:, None] * size * size
+    for right in (0, 1):
+        for below in (0, 1):
+            c, r = left + right, above + below
+            share = weights * np.abs(1 - right - across) * np.abs(1 - below - down)
+            share = share * ((c >= 0) & (c < size) & (r >= 0) & (r < size))
+            index = offset + np.clip(r, 0, size - 1) * size + np.clip(c, 0, size - 1)
+            total += np.bincount(index.ravel(), share.ravel(), total.size)
+    return total.reshape(batch, size, size).astype(np.float32)
+
+
+def vessels(dice: Dice, frame: Frame) -> Maps:
+    """Two trees that branch from the hila; a trunk has a value near 1, the last twigs near .3."""
+    rng, batch, steps, size = dice.rng, dice.batch, 14, frame.size
+    trunks = 8
+    side = np.repeat([-1.0, 1.0], trunks)[None].repeat(batch, 0)
+    fan = np.tile(np.linspace(-1.5, 1.5, trunks), 2)[None] + rng.normal(0, 0.15, (batch, 2 * trunks))
+    x = side * (0.24 + 0.03 * rng.standard_normal(side.shape))
+    y = 0.43 - 0.03 * (side > 0) + 0.03 * rng.standard_normal(side.shape) + 0.03 * fan
+    length = rng.uniform(0.12, 0.26, side.shape)
+    time = np.arange(1, steps + 1) / steps
+    maps = []
+    for strength, sigma, generations in ((0.8, 0.008, 2), (0.4, 0.005, 3)):
+        points: list[tuple[np.ndarray, ...]] = []
+        for generation in range(generations):
+            angle = fan[..., None] + rng.normal(0, 0.5, side.shape)[..., None] * time
+            run_x = x[..., None] + np.cumsum(np.cos(angle), -1) * length[..., None] / steps * side[..., None]
+            run_y = y[..., None] + np.cumsum(np.sin(angle), -1) * length[..., None] / steps * 0.6
+            weight = (length / steps)[..., None] * strength * 0.75**generation * np.ones(steps)
+            points.append(tuple(a.reshape(batch, -1) for a in (run_x, run_y, weight)))
+            x, y, fan = run_x[..., -1], run_y[..., -1], angle[..., -1]
+            spread = rng.uniform(0.2, 0.6, side.shape)
+            fan = np.concatenate([fan + spread, fan - 0.6 * spread], 1)
+            x, y, side = (np.concatenate([a, a], 1) for a in (x, y, side))
+            length = np.concatenate([length, length], 1) * rng.uniform(0.6, 0.95, side.shape)
+        across, down, weights = (np.concatenate(a, 1) for a in zip(*points, strict=True))
+        columns, rows = frame.to_pixels(across, down)
+        # A line of w per pixel, blurred by sigma, is w / (sqrt(2 pi) sigma) high: make that `strength`.
+        pixels = frame.half[:, :, 0] * (size / 2) * np.sqrt(2 * np.pi) * sigma * size
+        maps.append(blur(_splat(columns, rows, weights * pixels, size), sigma * size))
+    return np.minimum(maps[0] + maps[1], 1.2)
+
+
+def _inside(dice: Dice, chest: Chest, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thorax coordinates (B count) of random points well inside the lungs."""
+    batch, height, width = chest.depth.shape
+    tries = dice.rng.random((batch, count, 256))
+    index = (tries * height * width).astype(np.int64)
+    patient = np.arange(batch)[:, None]
+    flat = chest.depth.reshape(batch, -1)
+    found = (flat[patient[..., None], index] > 0.05).argmax(axis=2)
+    index = np.take_along_axis(index, found[..., None], 2)[..., 0]
+    return chest.x.reshape(batch, -1)[patient, index], chest.y.reshape(batch, -1)[patient, index]
+
+
+def opacities(dice: Dice, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
+    """One to four consolidations or infiltrates of any density; 0 outside the lungs."""
+    size, most = chest.depth.shape[-1], 4
+    x, y = _inside(dice, chest, most)
+    count = dice.rng.choice(np.arange(1, most + 1), (dice.batch, 1, 1), p=[0.25, 0.3, 0.25, 0.2])
+    ragged = 0.3 * dice.field(size, 12) + 0.2 * dice.field(size, 26)
+    total = np.zeros_like(chest.depth)
+    for k in range(most):
+        radius, stretch = dice.between(0.24, 0.55), dice.between(0.75, 1.35)
+        tilt, density = dice.between(0, np.pi), dice.between(0.38 if k == 0 else 0.15, 0.85)
+        across, down = (
+            chest.x - x[:, k, None, None],
+            (chest.y - y[:, k, None, None]) * np.float32(domain.aspect),
+        )
+        along = np.cos(tilt) * across + np.sin(tilt) * down
+        over = np.cos(tilt) * down - np.sin(tilt) * across
+        q = np.square(along / (radius * stretch)) + np.square(over * stretch / radius)
+        # A fissure ends one in four with a straight border, as in a lobar pneumonia.
+        fissure = np.maximum(1 - dice.chance(0.25), step(down + 0.2 * across + 0.05, 0.06))
+        blob = step(1.4 - q + ragged, 0.9) * fissure
+        total = np.maximum(total, blob * density * (k < count))
+    grain = dice.between(0, 1)
+    texture = np.clip(1 + grain * 0.4 * dice.field(size, 34), 0.2, 1.8)
+    # Airways stay dark inside a consolidation, where vessels are no longer seen.
+    bronchogram = 1 - np.minimum(0.7 * vessel, 0.4)
+    return total * texture * bronchogram * np.where(chest.depth > 0, 1 - np.exp(-chest.depth / 0.05), 0)
+
+
+def write_dataset(
+    folder: Path | str,
+    *,
+    seed: int = 0,
+    size: int = 128,
+    train: int = 400,
+    val: int = 60,
+    test: int = 200,
+    other: int = 200,
+) -> Path:
+    """Write images, masks and FOLDER/manifest.csv, and return the manifest's path.
+
+    Source phantom_a (ADULT) has `train`, `val` and `test` images, phantom_b (CHILD) `other` test images;
+    every image has a label and a mask, and is its own patient. The manifest is written last. Raises
+    UsageError for an argument out of range and MultimixError where the folder cannot be written to.
+    """
+    folder = Path(folder)
+    parts = (
+        ("phantom_a", "train", train, ADULT),
+        ("phantom_a", "val", val, ADULT),
+        ("phantom_a", "test", test, ADULT),
+        ("phantom_b", "test", other, CHILD),
+    )
+    records: list[Record] = []
+    for number, (source, split, count, domain) in enumerate(parts):
+        phantoms = generate(count, size, seed=len(parts) * seed + number, domain=domain)
+        records += _write_part(folder, source, split, phantoms)
+    manifest = folder / "manifest.csv"
+    write_manifest(manifest, records)
+    return manifest
+
+
+def _write_part(folder: Path, source: str, split: str, phantoms: Phantoms) -> list[Record]:
+    """Write one source and split; the files count for nothing until the manifest names them."""
+    records = []
+    try:
+        for kind in ("images", "masks"):
+            (folder / source / kind).mkdir(parents=True, exist_ok=True)
+        for i, (image, mask, label) in enumerate(
+            zip(phantoms.images, phantoms.masks, phantoms.labels, strict=True)
+        ):
+            name = f"{split}_{i:04d}"
+            paths = [folder / source / kind / f"{name}.png" for kind in ("images", "masks")]
+            for path, pixels in zip(paths, (image, mask * np.uint8(255)), strict=True):
+                Image.fromarray(pixels).save(path, compress_level=3)
+            records.append(
+                Record(
+                    paths[0].absolute(),
+                    {"lungs": (paths[1].absolute(),)},
+                    CLASSES[label],
+                    split,
+                    name,
+                    source,
+                )
+            )
+    except OSError as error:
+        raise MultimixError(
+            f"{folder}: cannot be written to ({error.strerror or error}); free some space or "
+            "choose another folder"
+        ) from error
+    return records

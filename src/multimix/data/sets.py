@@ -48,7 +48,9 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
     classes, structures = _classes(config, used), _structures(config, used)
     lc, uc = _draw_classes(config, records, class_source, classes, seed)
     lm, um = _draw_masks(config, records, mask_source, structures, seed)
-    val_classes = [r for r in select(records, class_source, "val") if r.label is not None] if class_source else []
+    val_classes = (
+        [r for r in select(records, class_source, "val") if r.label is not None] if class_source else []
+    )
     val_masks = [r for r in select(records, mask_source, "val") if r.masks] if mask_source else []
     return TrainingSets(
         labelled_classes=lc,
@@ -115,7 +117,11 @@ def _draw_classes(
 
 
 def _draw_masks(
-    config: DataConfig, records: Sequence[Record], sources: Sequence[str], structures: tuple[str, ...], seed: int
+    config: DataConfig,
+    records: Sequence[Record],
+    sources: Sequence[str],
+    structures: tuple[str, ...],
+    seed: int,
 ) -> tuple[list[Record], list[Record]]:
     if not sources:
         return [], []

@@ -54,6 +54,8 @@ def choose_classes(
 
     Raises UsageError for a budget that is less than 1 or more than there is, SplitError where a class stays
     without an image.
+
+    Paper: supplement, Tables 3 and 4, class labels.
     """
     by_class: dict[str, list[Record]] = defaultdict(list)
     for record in records:
@@ -82,6 +84,8 @@ def choose_masks(
     Patients are drawn in seeded order and give all their images with a mask until the budget is met. Both
     lists come in drawn order. Raises UsageError for a budget that is less than 1 or more than there is,
     SplitError where there is no mask at all.
+
+    Paper: supplement, Tables 3 and 4, mask labels.
     """
     candidates = [record for record in records if record.masks]
     budget = _checked(budget, len(candidates), "--mask-labels", "mask")

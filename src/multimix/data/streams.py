@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.augment import labelled_view, strong_view, weak_view
+from multimix.augment import WeakView, strong_view, weak_view
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
@@ -94,7 +94,9 @@ class Streams:
         self.config, self.seed, self.device = config, seed, device
         self.images, self.masks = images.images, masks
         row = {record.image: i for i, record in enumerate(sets.everything)}
-        self.rows = {name: np.array([row[r.image] for r in records]) for name, records in sets.roles().items()}
+        self.rows = {
+            name: np.array([row[r.image] for r in records]) for name, records in sets.roles().items()
+        }
         self.labels = encode_labels(sets.labelled_classes, sets.classes, multi_label)
         self.samplers = {
             name: Sampler.build([np.arange(len(rows))], derive(seed, "order", name))
@@ -109,7 +111,9 @@ class Streams:
                         f"No labelled training image of class {name!r}. Raise --class-labels, label some, or "
                         "leave the class out with --classes."
                     )
-            self.samplers["labelled_classes"] = Sampler.build(groups, derive(seed, "order", "labelled_classes"))
+            self.samplers["labelled_classes"] = Sampler.build(
+                groups, derive(seed, "order", "labelled_classes")
+            )
 
     def batch(self, step: int) -> MultiMixBatch:
         """Everything that step `step` sees, augmented, on the device."""
@@ -117,7 +121,7 @@ class Streams:
         labelled_classes = unlabelled_classes = labelled_masks = unlabelled_masks = None
         if "labelled_classes" in self.samplers:
             chosen, images = self._images("labelled_classes", step, config.classes)
-            view, _ = labelled_view(images, None, how, generator(self.seed, "classes", step))
+            view = weak_view(images, how, generator(self.seed, "classes", step))
             labelled_classes = LabelledClasses(view, self.labels[chosen].to(self.device))
         if "unlabelled_classes" in self.samplers:
             _, images = self._images("unlabelled_classes", step, config.unlabelled_classes)
@@ -128,8 +132,8 @@ class Streams:
         if "labelled_masks" in self.samplers:
             chosen, images = self._images("labelled_masks", step, config.masks)
             masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()
-            view, masks_view = labelled_view(images, masks, how, generator(self.seed, "masks", step))
-            labelled_masks = LabelledMasks(view, masks_view)
+            draw = WeakView.draw(config.masks, how, generator(self.seed, "masks", step))
+            labelled_masks = LabelledMasks(draw.apply(images), draw.apply_to_masks(masks))
         if "unlabelled_masks" in self.samplers:
             _, images = self._images("unlabelled_masks", step, config.masks)
             unlabelled_masks = weak_view(images, how, generator(self.seed, "unlabelled masks", step))

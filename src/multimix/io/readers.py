@@ -85,11 +85,15 @@ def read_image(path: Path | str, channels: int = 1) -> Radiograph:
     return Radiograph(pixels=pixels, path=str(path), spacing=spacing)
 
 
-def read_mask(paths: Sequence[Path | str]) -> Bool[np.ndarray, "H W"]:
+def read_mask(
+    paths: Sequence[Path | str], size: tuple[int, int] | None = None
+) -> Bool[np.ndarray, "H W"]:
     """Read the union of mask files of one size: foreground is half of the file's range (128 of 255) or more.
 
     A mask whose only values are 0 and 1 is taken as it is meant. Values that reach neither reading (a label
-    map 0, 1, 2 ...) are refused rather than read as empty. Raises ImageError.
+    map 0, 1, 2 ...) are refused rather than read as empty. `size` is the (height, width) of the mask's image;
+    a mask of another size is refused, except that SCR gives its masks of JSRT's 2048 x 2048 films as GIFs of
+    1024 x 1024, which are doubled. Raises ImageError.
     """
     if not paths:
         raise ImageError("no mask file was given; name at least one file in the manifest's mask column")
@@ -100,7 +104,15 @@ def read_mask(paths: Sequence[Path | str]) -> Bool[np.ndarray, "H W"]:
                 f"{path}: mask is {_size(mask)} but {paths[0]}, of the same image, is {_size(masks[0])}; "
                 "masks of one image must have one size: export them again"
             )
-    return np.logical_or.reduce(masks)
+    union = np.logical_or.reduce(masks)
+    if size is None or union.shape == size:
+        return union
+    if size == (2048, 2048) and union.shape == (1024, 1024) and Path(paths[0]).suffix.lower() == ".gif":
+        return union.repeat(2, axis=0).repeat(2, axis=1)
+    raise ImageError(
+        f"{paths[0]}: mask is {_size(union)} but its image is {size[1]} x {size[0]}; export the mask at the "
+        "image's size"
+    )
 
 
 def find_images(paths: Sequence[Path | str]) -> list[Path]:

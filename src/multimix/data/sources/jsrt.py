@@ -37,6 +37,8 @@ def records(root: Path) -> list[Record]:
     """Records of the JSRT set below `root`, ordered by name; an image without outlines has no masks.
 
     Raises ManifestError where `root` holds no JSRT image, or an image has only one of two sides.
+
+    Paper: §3, data, JSRT.
     """
     root = absolute(root)
     # ".IMG" sorts before ".png", so the raw film is taken where both are there.

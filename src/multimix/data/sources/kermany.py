@@ -36,6 +36,8 @@ def records(root: Path) -> list[Record]:
     Where a patient lies in two official splits, test keeps its images and the others are left out, and val
     goes before train; a warning says how many. Raises ManifestError where `root` is not laid out so or a
     file name tells no patient.
+
+    Paper: §3, data, CheX.
     """
     root = absolute(root)
     places = [place for place in (root, root / "chest_xray") if (place / "train").is_dir()]

@@ -27,6 +27,8 @@ def records(root: Path) -> list[Record]:
     """Records of the Montgomery set below `root`, ordered by name.
 
     Raises ManifestError where `root` is not laid out so, or an image lacks the mask of one or both lungs.
+
+    Paper: §3, data, MCU.
     """
     root = absolute(root)
     images_folder = find_folder("montgomery", root, ("CXR_png", "MontgomerySet/CXR_png"), EXPECTED)

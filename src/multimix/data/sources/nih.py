@@ -58,6 +58,8 @@ def pneumonia_records(root: Path) -> list[Record]:
     """The part of `records(root)` that is NORMAL or PNEUMONIA, labelled so, in the same splits.
 
     NORMAL is exactly 'No Finding'; PNEUMONIA has 'Pneumonia' among its findings, others may accompany it.
+
+    Paper: §3, data, NIHX.
     """
     labelled = [(record, _class(record.label)) for record in records(root)]
     return [replace(record, label=label) for record, label in labelled if label is not None]
