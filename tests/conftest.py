@@ -1,5 +1,6 @@
 """Fixtures that several rooms need."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,3 +13,14 @@ def shared() -> Path:
     if not (folder / "data" / "manifest.csv").is_file():
         pytest.skip("../shared is absent: this test needs the real X-rays and reference numbers there")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test reads or writes the user's cache, and each test process keeps to one core."""
+    import torch
+
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MULTIMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

@@ -60,7 +60,7 @@ class Affine:
         zero = torch.zeros(count)
         zoom, aspect = _uniform(count, -0.16, 0.16, rng).exp(), _uniform(count, -0.1, 0.1, rng).exp()
         return cls.build(
-            _uniform(count, -12, 12, rng),
+            _uniform(count, -12.0, 12.0, rng),
             zoom * aspect,
             zoom / aspect,
             zero,
@@ -98,7 +98,7 @@ class Exposure:
             _uniform(count, -0.4, 0.4, rng).exp(),
             _uniform(count, -0.29, 0.29, rng).exp(),
             _uniform(count, -0.1, 0.1, rng),
-            _uniform(count, 0, 0.04, rng),
+            _uniform(count, 0.0, 0.04, rng),
             int(torch.randint(2**62, (), generator=rng)),
         )
 

@@ -6,9 +6,8 @@ authors' released checkpoint is the one place that reads a `.pth`, and it reads 
 
 import dataclasses
 import json
-import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,9 @@ from multimix.io.writers import atomic_write
 from multimix.model import MultiMix
 
 BEST, LAST = "best.safetensors", "last.safetensors"
+
+_UNFIT = (LookupError, TypeError, AttributeError, RuntimeError, ValueError)
+"""What building or filling a network raises when names, types or shapes are not those expected."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,9 @@ def load_model(path: Path) -> LoadedModel:
         spec = ModelSpec(**{k: v for k, v in values.items() if k in known})
         model = spec.build()
         model.load_state_dict(_part(tensors, "model."))
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except _UNFIT as error:
         raise CheckpointError(
-            f"{file}: not weights of a MultiMix network ({error}). Use best.safetensors of a run."
+            f"{file}: not weights of a MultiMix network ({_short(error)}). Use best.safetensors of a run."
         ) from error
     return LoadedModel(
         model.eval().requires_grad_(False),
@@ -130,11 +132,18 @@ class TrainingState:
     average: Mapping[str, Tensor]
     optimizer: Mapping[str, Tensor]
     """'<parameter number>.<slot>' -> tensor."""
+    recent: Mapping[str, Tensor] = field(default_factory=dict)
+    """Loss term -> its values since the last line of the log, (steps,)."""
 
 
 def save_state(path: Path, state: TrainingState) -> None:
     """Write the training state."""
-    parts = {"model.": state.weights, "average.": state.average, "optimizer.": state.optimizer}
+    parts = {
+        "model.": state.weights,
+        "average.": state.average,
+        "optimizer.": state.optimizer,
+        "recent.": state.recent,
+    }
     tensors = {prefix + name: tensor for prefix, part in parts.items() for name, tensor in part.items()}
     numbers = {k: getattr(state, k) for k in ("step", "seconds", "best_score", "stale")}
     write_tensors(path, tensors, {"state": numbers})
@@ -149,10 +158,11 @@ def load_state(path: Path) -> TrainingState:
             weights=_part(tensors, "model."),
             average=_part(tensors, "average."),
             optimizer=_part(tensors, "optimizer."),
+            recent=_part(tensors, "recent."),
         )
-    except (KeyError, TypeError) as error:
+    except _UNFIT as error:
         raise CheckpointError(
-            f"{path}: not a training state ({error}). Train anew into another folder."
+            f"{path}: not a training state ({_short(error)}). Train anew into another folder."
         ) from error
 
 
@@ -171,11 +181,18 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get("multimix", "{}"))
+            if not isinstance(header, dict):
+                raise ValueError("its header is no JSON object")
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}). Copy it again or train anew."
         ) from error
+
+
+def _short(error: Exception) -> str:
+    """The kind and the beginning of an error, which may go on to name every tensor of a network."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -190,6 +207,16 @@ def load_released(path: str | Path) -> MultiMix:
     """
     try:
         released = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file. Give the path of the released .pth file.") from error
+    except Exception as error:
+        # On a damaged file torch's reader raises nearly anything, AssertionError and struct.error included; on one
+        # that holds more than tensors its message says how to execute it, so it is not passed on.
+        raise CheckpointError(
+            f"{path}: cannot be read as a PyTorch state dict ({type(error).__name__}): damaged, of another format, "
+            "or with more inside than tensors, which is never executed. Copy or download it again."
+        ) from error
+    try:
         encoder = [released[f"encoder.dconv_down{i}.3.weight"].shape[0] for i in range(1, 6)]
         model = MultiMix(
             channels=released["encoder.dconv_down1.0.weight"].shape[1],
@@ -198,22 +225,10 @@ def load_released(path: str | Path) -> MultiMix:
             widths=encoder,
         )
         model.load_state_dict({ours: released[theirs] for ours, theirs in _released_names().items()})
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file. Give the path of the released .pth file.") from error
-    except (
-        OSError,
-        pickle.UnpicklingError,
-        EOFError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        ValueError,
-    ) as error:
-        reason = " ".join(str(error).split())[:200]
+    except _UNFIT as error:
         raise CheckpointError(
-            f"{path}: not a released MultiMix checkpoint ({type(error).__name__}: {reason}). Expected a plain "
-            "state dict with keys such as 'encoder.dconv_down1.0.weight'."
+            f"{path}: not a released MultiMix checkpoint ({_short(error)}). Expected a plain state dict with keys "
+            "such as 'encoder.dconv_down1.0.weight'."
         ) from error
     return model.eval()
 

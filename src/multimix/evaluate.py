@@ -21,7 +21,8 @@ from rich.text import Text
 from multimix import metrics, statistics
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
-from multimix.io.writers import write_json, write_table
+from multimix.io.tables import write_table
+from multimix.io.writers import write_json
 from multimix.types import Estimate, Prediction, Radiograph, Record, Scores
 
 _TEXT = ("image", "source", "split", "patient", "label", "predicted")

@@ -89,8 +89,8 @@ def released_consistency(
         unlabelled_logits.log_softmax(dim=1),
         labelled_logits.log_softmax(dim=1),
         log_target=True,
-        reduction="mean",
-    )
+        reduction="none",
+    ).mean()
 
 
 CONSISTENCIES = {"bernoulli": segmentation_consistency, "released": released_consistency}

@@ -1,5 +1,6 @@
 """Everything a run needs before its first step: sets, caches, validation images, trivial answers."""
 
+import hashlib
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -46,19 +47,30 @@ class Prepared:
         )
 
     def describe(self) -> dict[str, Any]:
-        """What RUN/run.json keeps: versions, data fingerprint, sizes."""
+        """What RUN/run.json keeps: versions, data fingerprints, sizes."""
+        known = [record for records in self.sets.roles().values() for record in records]
         names = ("multimix", "torch", "lightning-fabric", "numpy", "kornia", "pillow")
         return {
             "versions": {name: version(name) for name in names}
             | {"python": platform.python_version(), "platform": platform.platform()},
             "data": {
-                "fingerprint": fingerprint(self.sets.everything),
-                "pixels": _pixel_fingerprint(self.images.digests),
+                "fingerprint": fingerprint(self.sets.everything + known),
+                "pixels": self._pixel_fingerprint(),
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
             },
             "classes": list(self.sets.classes),
             "structures": list(self.sets.structures),
         }
+
+    def _pixel_fingerprint(self) -> str:
+        """Sha256 (hex) over the decoded pixels of images and masks beside their names, whatever their order."""
+        with_masks = self.sets.labelled_masks + self.sets.val_masks
+        pairs = [
+            *zip(self.sets.everything, self.images.digests, strict=True),
+            *zip(with_masks, self.masks.digests, strict=True),
+        ]
+        rows = sorted(f"{record.source} {record.image.name} {digest}" for record, digest in pairs)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
@@ -102,9 +114,3 @@ def _refuse_shared_pixels(sets: TrainingSets, images: ImageCache) -> None:
                 f"{a.image} ({a.split}) and {b.image} ({b.split}) are the same picture in two splits. Remove one "
                 "of them, or give both the same split; `multimix data check` lists every such pair."
             )
-
-
-def _pixel_fingerprint(digests: tuple[str, ...]) -> str:
-    import hashlib
-
-    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()

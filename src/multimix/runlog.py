@@ -46,7 +46,7 @@ class RunLog:
 def read_log(path: Path) -> list[dict[str, Any]]:
     """All complete lines of a log; a line cut short by a kill is dropped. Empty where there is no log."""
     lines = []
-    for text in path.read_text("utf-8").splitlines() if path.is_file() else []:
+    for text in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
         try:
             lines.append(json.loads(text))
         except ValueError:
@@ -65,4 +65,4 @@ def _board(folder: Path, resume_at: int) -> Any:
         raise UsageError(
             "--tensorboard needs an extra. Install it with `pip install 'multimix[track]'`."
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at or None)
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at + 1 if resume_at else None)

@@ -1,16 +1,21 @@
 """The training loop: visible, seeded, killed and resumed without a trace.
 
 Step i draws its batch, views and dropout from the seed and i alone, so the state to keep is the weights, their
-average, the optimiser's moments and the step; what follows a resume is bit-equal on a CPU to what would have
-followed without it.
+average, the optimiser's moments, the losses not yet logged and the step; what follows a resume is bit-equal on a
+CPU to what would have followed without it.
 """
 
 import json
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -20,7 +25,7 @@ from multimix.algorithm import Objective, total
 from multimix.checkpoint import BEST, LAST, ModelSpec, TrainingState, load_state, save_model, save_state
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
-from multimix.errors import SplitError, TrainingError
+from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.writers import atomic_write, write_json
 from multimix.model import MultiMix
 from multimix.prepare import Prepared, prepare
@@ -48,10 +53,18 @@ class Progress:
 class Trainer:
     """One run: state, loop and checkpoints."""
 
-    def __init__(self, config: RunConfig, prepared: Prepared, folder: Path, *, tensorboard: bool = False):
+    def __init__(
+        self,
+        config: RunConfig,
+        prepared: Prepared,
+        folder: Path,
+        *,
+        resume: bool = False,
+        tensorboard: bool = False,
+    ):
+        """With `resume`, goes on from the last checkpoint in `folder` where there is one."""
         self.config, self.prepared, self.folder = config, prepared, folder
-        accelerator = {"auto": "auto", "cuda": "gpu"}.get(config.device, config.device)
-        self.fabric = Fabric(accelerator=accelerator, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        self.fabric = _fabric(config)
         self.method = method(config.method)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
@@ -64,41 +77,45 @@ class Trainer:
         self.streams = prepared.streams(config, self.fabric.device)
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
-        if (folder / LAST).is_file():
-            self._restore(load_state(folder / LAST))
+        self.recent: dict[str, list[Tensor]] = {}
+        if resume and (folder / LAST).is_file():
+            self._restore(folder / LAST)
         self.log = RunLog(folder, resume_at=self.step, tensorboard=tensorboard)
 
     def run(self, report: Callable[[Progress], None] = lambda progress: None) -> None:
-        """Train to the end, validating and checkpointing on the way; a kill loses at most one minute."""
+        """Train to the end, validating and checkpointing on the way; a kill loses at most one minute.
+
+        Ctrl-C is KeyboardInterrupt after the step it falls into, with a checkpoint.
+        """
         steps, patience = self.config.optim.steps, self.config.patience
         stopped = patience is not None and self.stale >= patience
         values: dict[str, float] = {}
-        recent: list[LossBreakdown] = []
         clock = saved = time.monotonic()
         self.model.train()
         try:
-            while self.step < steps and not stopped:
-                recent.append(self.one_step())
-                self.step += 1
-                last = self.step == steps
-                if self.step % LOG_EVERY == 0 or last:
-                    values |= self._log_losses(recent)
-                    recent = []
-                if self.step % self.config.validate_every == 0 or last:
-                    scores = self._validate()
-                    values |= scores
-                    stopped = patience is not None and self.stale >= patience
-                now = time.monotonic()
-                self.seconds, clock = self.seconds + now - clock, now
-                if now - saved >= self.config.checkpoint_seconds or last or stopped:
-                    self.save()
-                    saved = time.monotonic()
-                report(Progress(self.step, steps, values))
-        except KeyboardInterrupt:
-            self.save()
-            raise
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            raise _explain(error, self.config) from error
+            with _deferred_interrupt() as interrupted:
+                while self.step < steps and not stopped:
+                    self._remember(self.one_step())
+                    self.step += 1
+                    last = self.step == steps
+                    if self.step % LOG_EVERY == 0 or last:
+                        values |= self._log_losses()
+                    if self.step % self.config.validate_every == 0 or last:
+                        values |= self._validate()
+                        stopped = patience is not None and self.stale >= patience
+                    now = time.monotonic()
+                    self.seconds, clock = self.seconds + now - clock, now
+                    leave = interrupted()
+                    if now - saved >= self.config.checkpoint_seconds or last or stopped or leave:
+                        self.save()
+                        saved = time.monotonic()
+                    report(Progress(self.step, steps, values))
+                    if leave:
+                        raise KeyboardInterrupt
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise TrainingError(_out_of_memory(self.config)) from error
         finally:
             self.log.close()
 
@@ -121,8 +138,17 @@ class Trainer:
             self.average[name].lerp_(tensor, 1 - decay)
         return LossBreakdown(**{k: None if v is None else v.detach() for k, v in vars(terms).items()})
 
+    def _remember(self, terms: LossBreakdown) -> None:
+        for name, value in vars(terms).items():
+            if value is not None:
+                self.recent.setdefault(name, []).append(value)
+
     def save(self) -> None:
-        """Write the training state; the old one stays until the new one is whole."""
+        """Write the training state; the old one stays until the new one is whole.
+
+        TrainingError where the weights are not finite: nothing could go on from them.
+        """
+        self._refuse_broken_weights()
         state = self.optimizer.state_dict()["state"]
         save_state(
             self.folder / LAST,
@@ -134,38 +160,55 @@ class Trainer:
                 weights=self.model.state_dict(),
                 average=self.average,
                 optimizer={f"{i}.{slot}": v for i, slots in state.items() for slot, v in slots.items()},
+                recent={name: torch.stack(values) for name, values in self.recent.items()},
             ),
         )
 
-    def _restore(self, state: TrainingState) -> None:
+    def _restore(self, file: Path) -> None:
+        state, device = load_state(file), self.fabric.device
         self.step, self.seconds = state.step, state.seconds
         self.best_score, self.stale = state.best_score, state.stale
-        self.model.load_state_dict(dict(state.weights))
-        self.average = {k: v.to(self.fabric.device) for k, v in state.average.items()}
-        slots: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in state.optimizer.items():
-            number, slot = name.split(".")
-            slots.setdefault(int(number), {})[slot] = tensor
+        self.average = {k: v.to(device) for k, v in state.average.items()}
+        self.recent = {k: list(v.to(device)) for k, v in state.recent.items()}
         groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        slots: dict[int, dict[str, Tensor]] = {}
+        try:
+            self.model.load_state_dict(dict(state.weights))
+            for name, tensor in state.optimizer.items():
+                number, slot = name.split(".")
+                slots.setdefault(int(number), {})[slot] = tensor
+            self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{file}: the state of another network ({error}). Train anew into another folder."
+            ) from error
 
-    def _log_losses(self, recent: list[LossBreakdown]) -> dict[str, float]:
+    def _log_losses(self) -> dict[str, float]:
         # Reading the values waits for the device, so it is done once for several steps.
-        values = {}
-        for name in ("classification", "pseudo_label", "dice", "consistency", "kept"):
-            terms = [getattr(r, name) for r in recent if getattr(r, name) is not None]
-            if terms:
-                values[name] = float(torch.stack(terms).float().mean())
+        values = {
+            term.name: float(torch.stack(self.recent[term.name]).float().mean())
+            for term in fields(LossBreakdown)
+            if term.name in self.recent
+        }
+        self.recent = {}
         broken = [name for name, value in values.items() if not math.isfinite(value)]
         if broken:
-            raise TrainingError(
-                f"{self.folder}: the {broken[0]} loss is not finite at step {self.step}. The last checkpoint is "
-                "kept. Lower optim.learning_rate, use --precision 32-true, or run `multimix data check`."
-            )
+            raise self._diverged(f"the {broken[0]} loss is")
         self.log.write(self.step, values | {"learning_rate": learning_rate(self.config.optim, self.step - 1)})
         return values
 
+    def _refuse_broken_weights(self) -> None:
+        if not all(bool(tensor.isfinite().all()) for tensor in self.model.state_dict().values()):
+            raise self._diverged("the weights are")
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f"{self.folder}: {what} not finite at step {self.step}. The last checkpoint is kept. Train into another "
+            "folder with a lower --set optim.learning_rate, or with --precision 32-true."
+        )
+
     def _validate(self) -> dict[str, float]:
+        self._refuse_broken_weights()
         if self.prepared.validation.size == 0:
             self._save_best()
             return {}
@@ -205,11 +248,42 @@ def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
 
 
-def _explain(error: BaseException, config: RunConfig) -> BaseException:
-    """Running out of memory in words; any other error as it is."""
-    if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "memory" not in str(error):
-        return error
-    return TrainingError(
+def _fabric(config: RunConfig) -> Fabric:
+    try:
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
+    except RuntimeError as error:
+        raise UsageError(
+            f"--device {config.device}: cannot be used here ({error}) Use --device cpu, or auto."
+        ) from error
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
+    """Yield whether Ctrl-C was pressed, which else would tear a step in two; pressed again, it does not wait."""
+    pressed: list[int] = []
+
+    def press(number: int, frame: FrameType | None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        pressed.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    # On a CPU, torch reports it as a plain RuntimeError.
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
+
+
+def _out_of_memory(config: RunConfig) -> str:
+    return (
         f"Out of memory at --size {config.data.size} with {config.streams.classes} class and "
         f"{config.streams.masks} mask images per step. The last checkpoint is kept. Lower --size, or --set "
         "streams.masks, streams.classes and streams.unlabelled_classes."
@@ -234,17 +308,27 @@ def train(
     facts = prepared.describe()
     known = folder / "run.json"
     if resume and known.is_file():
-        before = json.loads(known.read_text("utf-8"))["data"]
-        if before != facts["data"]:
-            raise SplitError(
-                f"{folder}: the data has changed since this run began (fingerprint {before['fingerprint'][:12]}, now "
-                f"{facts['data']['fingerprint'][:12]}). Restore it, or train anew into another folder."
-            )
+        _refuse_other_data(known, facts["data"])
     else:
         with atomic_write(folder / "config.yaml") as temporary:
             temporary.write_text(config.to_yaml(), "utf-8")
         write_split(folder / "split.csv", prepared.sets.roles())
         write_json(known, facts)
-    trainer = Trainer(config, prepared, folder, tensorboard=tensorboard)
+    trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
     trainer.run(report)
     return trainer
+
+
+def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:
+    try:
+        before = json.loads(known.read_text("utf-8"))["data"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
+        ) from error
+    if before != data:
+        changed = [name for name in data if before.get(name) != data[name]]
+        raise SplitError(
+            f"{known.parent}: the data has changed since this run began ({', '.join(changed)}, see {known}). Restore "
+            "it, or train anew into another folder."
+        )

@@ -1,6 +1,6 @@
 """The score that chooses the best checkpoint: validation images only, at the network's own size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,9 +55,9 @@ def validate(
     return scores | {"score": float(np.mean(parts))}
 
 
-def _batches(images: np.ndarray, device: torch.device, batch: int) -> Sequence[Tensor]:
-    starts = range(0, len(images), batch)
-    return [torch.from_numpy(np.array(images[i : i + batch])).to(device).float() / 255 for i in starts]
+def _batches(images: np.ndarray, device: torch.device, batch: int) -> Iterator[Tensor]:
+    for i in range(0, len(images), batch):
+        yield torch.from_numpy(np.array(images[i : i + batch])).to(device).float() / 255
 
 
 def _mean_dice(predicted: np.ndarray, reference: np.ndarray) -> float:

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from PIL import Image
 
-from multimix.errors import MultimixError, UsageError
-from multimix.io.writers import atomic_write, write_csv, write_json, write_png, write_table
+from multimix.errors import MultimixError
+from multimix.io.writers import atomic_write, write_csv, write_json, write_png
 
 
 def _fail_halfway(target: Path, error: BaseException) -> None:
@@ -133,19 +132,6 @@ def test_csv_quotes_and_fills(tmp_path: Path) -> None:
             {"path": 'é "x".png', "p": "", "error": "one\ntwo"},
             {"path": "bad\\udcff.png", "p": "0.25", "error": ""},
         ]
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
-def test_tables_come_back(tmp_path: Path, name: str) -> None:
-    table = pd.DataFrame({"path": ["é,a", "b"], "dice": [0.1, None], "pixels": [3, 4]})
-    write_table(tmp_path / name, table)
-    read = pd.read_csv(tmp_path / name) if name.endswith("csv") else pd.read_parquet(tmp_path / name)
-    pd.testing.assert_frame_equal(read, table, check_dtype=False)
-
-
-def test_table_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"t\.xlsx: expected a name that ends in \.csv or \.parquet"):
-        write_table(tmp_path / "t.xlsx", pd.DataFrame())
 
 
 @pytest.mark.parametrize("shape", [(3, 5), (3, 5, 3)])

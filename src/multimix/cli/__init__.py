@@ -39,8 +39,13 @@ def main() -> None:
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" See `{context.command_path} --help`." if context is not None else ""
+        click.echo(f"Error: {' '.join(error.format_message().split())}{hint}", err=True)
         sys.exit(error.exit_code)
     except MultimixError as error:
         click.echo(f"Error: {error}", err=True)

@@ -1,5 +1,6 @@
 """`multimix train`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,7 @@ class Budget(click.ParamType):
         """'all' or an integer >= 1."""
         if value == "all" or isinstance(value, int):
             return value
-        if str(value).isdigit() and int(value) >= 1:
+        if str(value).isdecimal() and int(value) >= 1:
             return int(value)
         self.fail(f"expected a number of images from 1 on, or 'all', got {value!r}", param, ctx)
 
@@ -52,13 +53,13 @@ def names(text: str) -> tuple[str, ...]:
 @click.option("--structures", metavar="NAME[,NAME]", help="Structure names, in order. [default: those found]")
 @click.option("--multi-label/--exclusive", default=None, help="Classes that may occur together ('a|b').")
 @click.option("--method", help="A method of the paper: u-net, enc, ..., multimix. [default: multimix]")
-@click.option("--recipe", default="tuned", show_default=True, help="Hyper-parameters: tuned or paper.")
+@click.option("--recipe", help="Hyper-parameters: tuned or paper. [default: tuned]")
 @click.option("--size", type=int, help="Side of the network's input in pixels. [default: 256]")
 @click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")
 @click.option("--steps", type=int, help="Training steps. [default: the recipe's]")
 @click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
-@click.option("--precision", help="32-true, bf16-mixed or 16-mixed. [default: 32-true]")
+@click.option("--precision", help="32-true or bf16-mixed. [default: 32-true]")
 @click.option("--patience", type=int, help="Stop after so many validations without a gain. [default: never]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with any of the fields of a run.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any field, as in the YAML.")
@@ -67,7 +68,7 @@ def names(text: str) -> tuple[str, ...]:
 def train(
     data: str | None,
     out: Path,
-    recipe: str,
+    recipe: str | None,
     config: Path | None,
     assignments: tuple[str, ...],
     resume: bool,
@@ -86,21 +87,31 @@ def train(
 
     A later source of a value wins: recipe, --config, options, --set.
     """
-    given = None
-    if data is not None or config is not None:
-        given = _configuration(data, recipe, config, assignments, options)
-    resolved = _resolve(given, out, resume)
-    _run(resolved, out, resume, tensorboard)
+    from multimix.recipes import recipe as recipe_named
+
+    stored = _stored(out, resume)
+    base = stored if stored is not None and recipe is None else recipe_named(recipe or "tuned")
+    given = _configuration(base, data, config, assignments, options)
+    if not given.data.manifest:
+        raise UsageError(
+            f"{out}: no run to go on with, and no data to begin one. Give DATA, as in `multimix train DATA --out "
+            f"{out}`."
+        )
+    if stored is not None:
+        _refuse_changes(out, stored, given)
+    _run(given, out, resume, tensorboard)
 
 
 def _configuration(
-    data: str | None, recipe: str, file: Path | None, assignments: tuple[str, ...], options: dict[str, Any]
+    config: "RunConfig",
+    data: str | None,
+    file: Path | None,
+    assignments: tuple[str, ...],
+    options: dict[str, Any],
 ) -> "RunConfig":
     from multimix.config import RunConfig
     from multimix.recipes import method
-    from multimix.recipes import recipe as recipe_named
 
-    config = recipe_named(recipe)
     if file is not None:
         config = RunConfig.read(file, config)
     given = {k: v for k, v in options.items() if v is not None}
@@ -115,43 +126,45 @@ def _configuration(
         if key in given:
             chosen["data"][key] = None if given[key] == "all" else given[key]
     if data is not None:
-        # Absolute, so that --resume works from any folder.
-        chosen["data"]["manifest"] = str(Path(data).absolute())
+        chosen["data"]["manifest"] = data
     if "steps" in given:
         chosen["optim"] = {"steps": given["steps"]}
     config = RunConfig.from_mapping(chosen, config)
     for assignment in assignments:
         config = config.override(assignment)
     method(config.method)
+    if config.data.manifest:
+        # Absolute, so that --resume works from any folder.
+        manifest = os.path.abspath(config.data.manifest)
+        config = RunConfig.from_mapping({"data": {"manifest": manifest}}, config)
     return config
 
 
-def _resolve(given: "RunConfig | None", out: Path, resume: bool) -> "RunConfig":
-    """The configuration to run: the one in the folder when resuming, which must not contradict the options."""
+def _stored(out: Path, resume: bool) -> "RunConfig | None":
+    """The configuration of the run in `out`, None where a new run may begin there; anything else is refused."""
     from multimix.config import RunConfig
 
     file = out / "config.yaml"
     if not file.is_file():
-        if given is None:
-            raise UsageError(
-                f"{out}: no run to resume here. Give DATA, as in `multimix train DATA --out {out}`."
-            )
         if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
             raise UsageError(f"{out}: exists and is no run. Choose an empty or new folder for --out.")
-        return given
+        return None
     if not resume:
         raise UsageError(
             f"{out}: already holds a run. Add --resume to go on with it, or choose another --out."
         )
-    stored = RunConfig.read(file)
-    if given is not None and given != stored:
+    return RunConfig.read(file)
+
+
+def _refuse_changes(out: Path, stored: "RunConfig", given: "RunConfig") -> None:
+    """A run goes on as it began: options given with --resume must be those it has."""
+    if given != stored:
         before, now = _flat(stored.to_mapping()), _flat(given.to_mapping())
         changed = [f"{k} ({before[k]!r}, now {now[k]!r})" for k in before if before[k] != now[k]]
         raise UsageError(
             f"{out}: the options differ from the run's own: {'; '.join(changed)}. Leave them out when resuming, or "
             "choose another --out."
         )
-    return stored
 
 
 def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:

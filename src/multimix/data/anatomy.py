@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32
+from scipy.ndimage import gaussian_filter1d
 
 Maps = Float32[np.ndarray, "B H W"]
 Column = Float32[np.ndarray, "B 1 1"]
@@ -92,18 +93,10 @@ def _smoothing(size: int, cells: int) -> Float32[np.ndarray, "H N"]:
     return (rows / np.sqrt((rows**2).sum(axis=1, keepdims=True))).astype(np.float32)
 
 
-def _blurring(size: int, sigma: float) -> Float32[np.ndarray, "H H"]:
-    """Matrix of a Gaussian blur with `sigma` pixels along one axis; its rows sum to 1."""
-    steps = np.arange(size)
-    rows = np.exp(-((steps[:, None] - steps[None]) ** 2) / (2 * max(sigma, 1e-3) ** 2))
-    rows[rows < 1e-6] = 0  # denormal numbers would make the product ten times slower
-    return (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
 def blur(maps: Maps, sigma: float) -> Maps:
     """Gaussian blur with `sigma` pixels of standard deviation."""
-    matrix = _blurring(maps.shape[-1], sigma)
-    return matrix @ maps @ matrix
+    down = gaussian_filter1d(maps, sigma, axis=1, mode="nearest")
+    return gaussian_filter1d(down, sigma, axis=2, mode="nearest")
 
 
 def step(values: Maps, width: float | Column) -> Maps:
@@ -147,7 +140,7 @@ class Frame:
         )
 
     def to_pixels(self, x: Points, y: Points) -> tuple[Points, Points]:
-        """Column and row of points (B N) in thorax coordinates, without the bending."""
+        """Column and row of points in thorax coordinates, without the bending."""
         shift, top, angle, half, height = (
             c[:, :, 0] for c in (self.shift, self.top, self.angle, self.half, self.height)
         )
@@ -159,14 +152,14 @@ class Frame:
 
 def draw_frame(dice: Dice, domain: Domain, size: int) -> Frame:
     """Position, tilt and proportions of each patient before the detector."""
-    half = domain.width * dice.around(1, 0.05)
+    half = domain.width * dice.around(1.0, 0.05)
     return Frame(
         size=size,
-        shift=dice.around(0, 0.04),
-        top=2 * (domain.top + dice.around(0, 0.025)) - 1,
-        angle=dice.around(0, 0.035),
+        shift=dice.around(0.0, 0.04),
+        top=2 * (domain.top + dice.around(0.0, 0.025)) - 1,
+        angle=dice.around(0.0, 0.035),
         half=half,
-        height=half * domain.aspect * dice.around(1, 0.07),
+        height=half * domain.aspect * dice.around(1.0, 0.07),
     )
 
 
@@ -193,7 +186,7 @@ class Chest:
 def _heart(dice: Dice, domain: Domain, x: Maps, y: Maps) -> Maps:
     """1 - q, with q = 1 on a tilted ellipse whose apex points to the patient's left."""
     ratio = dice.around(domain.heart, 0.035)
-    centre_x, centre_y = 0.3 * ratio + dice.around(0, 0.02), dice.around(0.79, 0.03)
+    centre_x, centre_y = 0.3 * ratio + dice.around(0.0, 0.02), dice.around(0.79, 0.03)
     tilt = dice.around(0.55, 0.12)
     across, down = x - centre_x, (y - centre_y) * np.float32(domain.aspect)
     down = np.where(down > 0, 0.5 * down, down)  # the heart rests on the diaphragm
@@ -214,12 +207,10 @@ def draw_chest(dice: Dice, domain: Domain, frame: Frame) -> Chest:
         + dice.around(0.40, 0.03) * np.sqrt(np.maximum(1 - np.square(np.maximum(1 - low / cap, 0)), 0))
         + dice.around(0.27, 0.03) * low
     )
-    tall = left * dice.around(
-        0.03, 0.03
-    )  # the heart holds the left dome lower, the liver the right one higher
+    lower = left * dice.around(0.03, 0.03)  # the liver holds the right dome higher
     arch = dice.between(0.12, 0.42)
     fall = side - dice.around(0.52, 0.05)
-    dome = 0.96 + tall + arch * np.square(np.where(fall > 0, 1.35 * fall, fall))
+    dome = 0.96 + lower + arch * np.square(np.where(fall > 0, 1.35 * fall, fall))
     heart = _heart(dice, domain, x, y)
     neck = dice.around(domain.mediastinum, 0.025)
     knob = dice.around(0.09, 0.03) * bump(y - dice.around(0.30, 0.03), 0.085)
@@ -235,7 +226,7 @@ def draw_chest(dice: Dice, domain: Domain, frame: Frame) -> Chest:
 def air(dice: Dice, chest: Chest) -> Maps:
     """Thickness of air in the lungs, 0 outside: one side may be darker, apex and base differ."""
     profile = np.where(chest.depth > 0, 1 - np.exp(-chest.depth / 0.05), 0).astype(np.float32)
-    uneven = 1 + dice.around(0, 0.07) * chest.x + dice.around(0.0, 0.12) * (chest.y - 0.5)
+    uneven = 1 + dice.around(0.0, 0.11) * chest.x + dice.around(0.0, 0.15) * (chest.y - 0.5)
     return profile * uneven
 
 
@@ -260,12 +251,11 @@ def soft_tissue(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     tissue = body * (1.0 + middle + belly + heart)
     bubble_x, bubble_y = dice.around(0.5, 0.08), dice.around(1.13, 0.04)
     bubble = 1 - np.square((x - bubble_x) / dice.between(0.1, 0.26)) - np.square((y - bubble_y) / 0.09)
-    tissue -= (
-        dice.chance(0.6) * dice.between(0.15, 0.45) * step(bubble, 0.6) * step(y - chest.dome - 0.01, 0.03)
-    )
-    airway = bump(x + dice.around(0, 0.015), 0.055) * step(0.42 - y, 0.08)
+    gas = dice.chance(0.6) * dice.between(0.15, 0.45)
+    tissue -= gas * step(bubble, 0.6) * step(y - chest.dome - 0.01, 0.03)
+    airway = bump(x + dice.around(0.0, 0.015), 0.055) * step(0.42 - y, 0.08)
     fork = bump(side - 0.7 * (y - 0.36), 0.045) * step(y - 0.36, 0.03) * step(0.52 - y, 0.06)
-    hilum = dice.between(0.05, 0.2) * np.exp(-np.square((side - 0.25) / 0.09) - np.square((y - 0.44) / 0.1))
+    hilum = dice.between(0.05, 0.2) * bump(side - 0.25, 0.09) * bump(y - 0.44, 0.1)
     return tissue + hilum - 0.2 * body * np.maximum(airway, fork) + _breasts(dice, chest) * body
 
 
@@ -287,8 +277,8 @@ def _tube(distance: Maps, half_width: float, soft: float) -> Maps:
 def bones(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     """Ribs, spine, clavicles, shoulder blades and humeral heads."""
     x, y, side = chest.x, chest.y, chest.side
-    spacing = domain.rib_spacing * dice.around(1, 0.06)
-    start, slope = dice.between(0, 1), domain.rib_slope + dice.around(0, 0.03)
+    spacing = domain.rib_spacing * dice.around(1.0, 0.06)
+    start, slope = dice.between(0.0, 1.0), domain.rib_slope + dice.around(0.0, 0.03)
     cage = step(chest.wall + 0.07 - side, 0.06) * step(1.25 - y, 0.2) * step(y + 0.02, 0.06)
     turn = np.square(np.square(side / np.maximum(chest.wall, 0.3)))
     phase = (y * (1 + 0.12 * y) - slope * side - 0.07 * turn) / spacing + start
@@ -298,8 +288,8 @@ def bones(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     front = _tube(phase - np.round(phase), 0.25, 0.08) * step(side - dice.around(0.42, 0.04), 0.12)
     rim = bump(side - chest.wall - 0.045, 0.045)
     ribs = cage * (0.24 * behind + 0.12 * front + 0.12 * rim)
-    column = step(0.13 + 0.03 * y - np.abs(x + dice.around(0, 0.01)), 0.04)
-    segment = y * (1.12 - 0.1 * y) / np.float32(0.1) + dice.between(0, 1)
+    column = step(0.13 + 0.03 * y - np.abs(x + dice.around(0.0, 0.01)), 0.04)
+    segment = y * (1.12 - 0.1 * y) / np.float32(0.1) + dice.between(0.0, 1.0)
     disc = bump(segment - np.round(segment), 0.17)
     spine = column * (0.3 - 0.12 * disc) * (1 + 0.3 * bump(np.abs(x) - 0.1, 0.03))
     return np.float32(domain.bone) * (ribs + spine + _girdle(dice, domain, chest))

@@ -43,7 +43,7 @@ class ImageCache:
     masks: np.ndarray
     """(N S size size) uint8, 0 or 1, memory-mapped; all 0 where the record names no mask."""
     digests: tuple[str, ...]
-    """Per image a hash of its decoded pixels: equal digests are the same picture."""
+    """Per record a hash of its decoded image and masks; without structures, equal digests are the same picture."""
     folder: Path
 
 
@@ -63,13 +63,17 @@ def open_cache(
     if not (target / "index.json").is_file():
         with _disk_errors(target.parent):
             _build(target, records, size, channels, structures, progress)
-    index = json.loads((target / "index.json").read_text("utf-8"))
-    return ImageCache(
-        images=np.load(target / "images.npy", mmap_mode="r"),
-        masks=np.load(target / "masks.npy", mmap_mode="r" if structures else None),
-        digests=tuple(index["digests"]),
-        folder=target,
-    )
+    try:
+        return ImageCache(
+            images=np.load(target / "images.npy", mmap_mode="r"),
+            masks=np.load(target / "masks.npy", mmap_mode="r" if structures else None),
+            digests=tuple(json.loads((target / "index.json").read_text("utf-8"))["digests"]),
+            folder=target,
+        )
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        raise MultimixError(
+            f"{target}: a damaged cache ({error}). Delete this folder; it is built anew."
+        ) from error
 
 
 def _key(records: Sequence[Record], size: int, channels: int, structures: Sequence[str]) -> str:
@@ -84,7 +88,7 @@ def _key(records: Sequence[Record], size: int, channels: int, structures: Sequen
                     "`multimix data check MANIFEST` for a list of everything missing."
                 ) from error
             key.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
-        key.update(repr([s in record.masks for s in structures]).encode())
+        key.update(repr([len(record.masks.get(s, ())) for s in structures]).encode())
     return key.hexdigest()
 
 
@@ -111,7 +115,7 @@ def _build(
         def decode(row: int) -> str:
             record = records[row]
             images[row], masks[row] = decode_record(record, size, channels, structures)
-            return hashlib.blake2b(images[row].tobytes(), digest_size=16).hexdigest()
+            return hashlib.blake2b(images[row].tobytes() + masks[row].tobytes(), digest_size=16).hexdigest()
 
         digests = []
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -139,7 +143,12 @@ def _empty(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.zeros(shape, np.uint8)
         np.save(path, array)
         return array
-    return np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        # A mapped file has holes; filling one on a full disk kills the process instead of raising an OSError.
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def decode_record(

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 
 from multimix.data import anatomy
-from multimix.data.anatomy import Chest, Dice, Domain, Frame, Maps, blur, bump, step
+from multimix.data.anatomy import Chest, Dice, Domain, Frame, Maps, Points, blur, bump, step
 from multimix.data.manifest import write_manifest
 from multimix.errors import MultimixError, UsageError
 from multimix.types import Record
@@ -93,31 +93,40 @@ def _radiographs(
     fill += np.minimum(air, 1) * (
         dice.between(0.12, 0.34) * tree + dice.between(0.01, 0.05) * dice.field(size, 24)
     )
-    fill += dice.between(0.03, 0.11) * dice.field(size, 4)
+    fill += dice.between(0.05, 0.17) * dice.field(size, 4)  # scatter and uneven exposure
     # Opacities come after the blur, which would carry them beyond the lungs; they are smooth already.
     sick = labels[:, None, None].astype(np.float32)
     fill = blur(fill, domain.blur * size) + sick * opacities(dice, domain, chest, tree)
-    return _film(dice, domain, fill), chest.depth > 0
+    exposed = _exposed(dice, size)
+    return _film(dice, domain, fill, exposed), (chest.depth > 0) & exposed
 
 
-def _film(dice: Dice, domain: Domain, fill: Maps) -> UInt8[np.ndarray, "B H W"]:
-    """Attenuation to grey values: S-shaped film curve, exposure, collimator, letter, noise."""
+def _exposed(dice: Dice, size: int) -> Bool[np.ndarray, "B H W"]:
+    """Where the collimator lets rays through: everywhere but for a border in a quarter of the images."""
+    across = np.abs(np.linspace(-1, 1, size, dtype=np.float32))
+    opening = 1.01 - dice.chance(0.25) * dice.between(0.02, 0.1)
+    return np.maximum(across[:, None], across)[None] < opening
+
+
+def _film(
+    dice: Dice, domain: Domain, fill: Maps, exposed: Bool[np.ndarray, "B H W"]
+) -> UInt8[np.ndarray, "B H W"]:
+    """Attenuation to grey values: S-shaped film curve, exposure, letter, noise."""
     size = fill.shape[-1]
-    slope, centre = domain.contrast * dice.around(1, 0.12), dice.around(0.85, 0.09)
+    slope, centre = domain.contrast * dice.around(1.0, 0.12), dice.around(0.85, 0.09)
     curve = 1 / (1 + np.exp(slope * (centre - fill)))
     dark, bright = (1 / (1 + np.exp(slope * (centre - end))) for end in (0.0, 2.0))
     grey = np.clip((curve - dark) / (bright - dark), 0, 1) ** dice.between(0.8, 1.25)
-    across, down = np.meshgrid(*2 * [np.linspace(-1, 1, size, dtype=np.float32)])
-    open_to = 1.02 - dice.chance(0.25) * dice.between(0.02, 0.1)
-    grey *= np.maximum(np.abs(across), np.abs(down))[None] < open_to
-    grey = np.maximum(grey, dice.between(0.7, 1.0) * _letter(dice, across, down))
+    grey = np.maximum(grey * exposed, dice.between(0.7, 1.0) * _letter(dice, size))
     grey = domain.black + (domain.white - domain.black) * grey
     noise = domain.noise * dice.between(0.6, 1.4) * dice.white(size)
     return np.rint(np.clip(grey + noise, 0, 1) * 255).astype(np.uint8)
 
 
-def _letter(dice: Dice, across: np.ndarray, down: np.ndarray) -> Maps:
+def _letter(dice: Dice, size: int) -> Maps:
     """R or L in an upper corner of most images: the patient's right is on the image's left."""
+    across = np.linspace(-1, 1, size, dtype=np.float32)
+    down = across[:, None]
     left = dice.chance(0.5)
     fonts = np.array([[list(row) for row in letter.split()] for letter in _LETTERS]) == "1"
     height = dice.between(0.07, 0.12)
@@ -132,15 +141,17 @@ def leads(dice: Dice, domain: Domain, chest: Chest) -> Maps:
     """Two cables or tubes that wind down the chest, in some patients."""
     total = np.zeros_like(chest.x)
     for _ in range(2):
-        path = dice.around(0, 0.45) + dice.around(0, 0.3) * chest.y
-        path = path + dice.between(0.02, 0.15) * np.sin(dice.between(2, 6) * chest.y + dice.between(0, 6))
+        path = dice.around(0.0, 0.45) + dice.around(0.0, 0.3) * chest.y
+        path = path + dice.between(0.02, 0.15) * np.sin(
+            dice.between(2.0, 6.0) * chest.y + dice.between(0.0, 6.0)
+        )
         line = bump(chest.x - path, dice.between(0.012, 0.02)) * step(dice.between(0.3, 1.3) - chest.y, 0.02)
         total += dice.chance(domain.lines) * dice.between(0.15, 0.45) * line
     return total
 
 
-def _splat(columns: np.ndarray, rows: np.ndarray, weights: np.ndarray, size: int) -> Maps:
-    """Sum of weighted points (B N) in pixel coordinates, shared among the four nearest pixels."""
+def _splat(columns: Points, rows: Points, weights: Points, size: int) -> Maps:
+    """Sum of weighted points in pixel coordinates, shared among the four nearest pixels."""
     batch = len(columns)
     total = np.zeros(batch * size * size)
     left, above = np.floor(columns).astype(np.int64), np.floor(rows).astype(np.int64)
@@ -157,7 +168,7 @@ def _splat(columns: np.ndarray, rows: np.ndarray, weights: np.ndarray, size: int
 
 
 def vessels(dice: Dice, frame: Frame) -> Maps:
-    """Two trees that branch from the hila; a trunk has a value near 1, the last twigs near .3."""
+    """Two trees that branch from the hila; a trunk has a value near .8, the last twigs near .2."""
     rng, batch, steps, size = dice.rng, dice.batch, 14, frame.size
     trunks = 8
     side = np.repeat([-1.0, 1.0], trunks)[None].repeat(batch, 0)
@@ -209,11 +220,9 @@ def opacities(dice: Dice, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
     total = np.zeros_like(chest.depth)
     for k in range(most):
         radius, stretch = dice.between(0.24, 0.55), dice.between(0.75, 1.35)
-        tilt, density = dice.between(0, np.pi), dice.between(0.38 if k == 0 else 0.15, 0.85)
-        across, down = (
-            chest.x - x[:, k, None, None],
-            (chest.y - y[:, k, None, None]) * np.float32(domain.aspect),
-        )
+        tilt, density = dice.between(0.0, np.pi), dice.between(0.38 if k == 0 else 0.15, 0.85)
+        across = chest.x - x[:, k, None, None]
+        down = (chest.y - y[:, k, None, None]) * np.float32(domain.aspect)
         along = np.cos(tilt) * across + np.sin(tilt) * down
         over = np.cos(tilt) * down - np.sin(tilt) * across
         q = np.square(along / (radius * stretch)) + np.square(over * stretch / radius)
@@ -221,7 +230,7 @@ def opacities(dice: Dice, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
         fissure = np.maximum(1 - dice.chance(0.25), step(down + 0.2 * across + 0.05, 0.06))
         blob = step(1.4 - q + ragged, 0.9) * fissure
         total = np.maximum(total, blob * density * (k < count))
-    grain = dice.between(0, 1)
+    grain = dice.between(0.0, 1.0)
     texture = np.clip(1 + grain * 0.4 * dice.field(size, 34), 0.2, 1.8)
     # Airways stay dark inside a consolidation, where vessels are no longer seen.
     bronchogram = 1 - np.minimum(0.7 * vessel, 0.4)
@@ -253,8 +262,9 @@ def write_dataset(
     )
     records: list[Record] = []
     for number, (source, split, count, domain) in enumerate(parts):
-        phantoms = generate(count, size, seed=len(parts) * seed + number, domain=domain)
-        records += _write_part(folder, source, split, phantoms)
+        if count:
+            phantoms = generate(count, size, seed=len(parts) * seed + number, domain=domain)
+            records += _write_part(folder, source, split, phantoms)
     manifest = folder / "manifest.csv"
     write_manifest(manifest, records)
     return manifest
@@ -273,16 +283,8 @@ def _write_part(folder: Path, source: str, split: str, phantoms: Phantoms) -> li
             paths = [folder / source / kind / f"{name}.png" for kind in ("images", "masks")]
             for path, pixels in zip(paths, (image, mask * np.uint8(255)), strict=True):
                 Image.fromarray(pixels).save(path, compress_level=3)
-            records.append(
-                Record(
-                    paths[0].absolute(),
-                    {"lungs": (paths[1].absolute(),)},
-                    CLASSES[label],
-                    split,
-                    name,
-                    source,
-                )
-            )
+            image_file, mask_file = (path.absolute() for path in paths)
+            records.append(Record(image_file, {"lungs": (mask_file,)}, CLASSES[label], split, name, source))
     except OSError as error:
         raise MultimixError(
             f"{folder}: cannot be written to ({error.strerror or error}); free some space or "

@@ -48,10 +48,8 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
     classes, structures = _classes(config, used), _structures(config, used)
     lc, uc = _draw_classes(config, records, class_source, classes, seed)
     lm, um = _draw_masks(config, records, mask_source, structures, seed)
-    val_classes = (
-        [r for r in select(records, class_source, "val") if r.label is not None] if class_source else []
-    )
-    val_masks = [r for r in select(records, mask_source, "val") if r.masks] if mask_source else []
+    val_classes = [r for r in select(records, class_source, "val") if r.label is not None]
+    val_masks = [r for r in select(records, mask_source, "val") if _complete(r, structures)]
     return TrainingSets(
         labelled_classes=lc,
         unlabelled_classes=uc if method.pseudo_labels else [],
@@ -67,6 +65,10 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
 
 def _hidden(record: Record) -> Record:
     return Record(record.image, {}, None, record.split, record.patient, record.source)
+
+
+def _complete(record: Record, structures: Sequence[str]) -> bool:
+    return all(structure in record.masks for structure in structures)
 
 
 def _require_sources(config: DataConfig, method: Method, records: Sequence[Record]) -> None:
@@ -100,13 +102,13 @@ def _draw_classes(
 ) -> tuple[list[Record], list[Record]]:
     if not sources:
         return [], []
+    pool = select(records, sources, "train")
     if len(classes) < (1 if config.multi_label else 2):
         raise ManifestError(
             f"{config.manifest}: found the classes {list(classes)} in {', '.join(sources)}, expected at least two. "
             "Check the label column and --class-source."
         )
-    pool = select(records, sources, "train")
-    for record in pool:
+    for record in [*pool, *select(records, sources, "val")]:
         names = record.label.split("|") if config.multi_label and record.label else [record.label]
         if any(name is not None and name not in classes for name in names):
             raise ManifestError(
@@ -125,13 +127,13 @@ def _draw_masks(
 ) -> tuple[list[Record], list[Record]]:
     if not sources:
         return [], []
+    pool = select(records, sources, "train")
     if not structures:
         raise ManifestError(
             f"{config.manifest}: no masks in {', '.join(sources)}. Fill the mask column or change --mask-source."
         )
-    pool = select(records, sources, "train")
-    complete = [r for r in pool if all(s in r.masks for s in structures)]
-    rest = [_hidden(r) for r in pool if any(s not in r.masks for s in structures)]
+    complete = [r for r in pool if _complete(r, structures)]
+    rest = [_hidden(r) for r in pool if not _complete(r, structures)]
     if not complete:
         raise ManifestError(
             f"{config.manifest}: no training image of {', '.join(sources)} has a mask of every structure "

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import UInt8
 from PIL import Image
 
-from multimix.errors import MultimixError, UsageError
+from multimix.errors import MultimixError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -78,18 +77,6 @@ def write_csv(
         writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
-    """Write a table without its index, as CSV or Parquet by the suffix of `path`; UsageError on others."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in {".csv", ".parquet"}:
-        raise UsageError(f"{path}: expected a name that ends in .csv or .parquet; choose one of the two.")
-    with atomic_write(path) as temporary:
-        if suffix == ".csv":
-            table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
-        else:
-            table.to_parquet(temporary, index=False)
 
 
 def write_png(

@@ -1,0 +1,242 @@
+"""What a step computes, for every method."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor, nn
+
+from multimix import model as network
+from multimix.algorithm import Objective, total
+from multimix.config import ObjectiveConfig
+from multimix.losses import dice_loss, segmentation_consistency
+from multimix.model import MultiMix
+from multimix.recipes import METHODS, Method
+from multimix.types import LabelledClasses, LabelledMasks, LossBreakdown, MultiMixBatch, TwoViews
+
+WIDTHS = (4, 4, 6, 6, 8)
+
+
+def small_model(method: Method, p: float = 0.0) -> MultiMix:
+    torch.manual_seed(1)
+    return MultiMix(widths=WIDTHS, p=p, bridge=method.bridge)
+
+
+def objective(name: str, p: float = 0.0, **weights: object) -> Objective:
+    return Objective(small_model(METHODS[name], p), METHODS[name], ObjectiveConfig(**weights))  # type: ignore[arg-type]
+
+
+def batch_for(method: Method) -> MultiMixBatch:
+    """The streams that the method uses; two images each, 32 x 32."""
+    rng = Generator().manual_seed(2)
+
+    def images() -> Tensor:
+        return torch.rand(2, 1, 32, 32, generator=rng)
+
+    return MultiMixBatch(
+        labelled_classes=LabelledClasses(images(), torch.tensor([0, 1])) if method.classify else None,
+        unlabelled_classes=TwoViews(images(), images()) if method.pseudo_labels else None,
+        labelled_masks=LabelledMasks(images(), (images() > 0.5).float()) if method.segment else None,
+        unlabelled_masks=images() if method.consistency else None,
+    )
+
+
+@contextmanager
+def calls_of(*modules: nn.Module) -> Iterator[list[nn.Module]]:
+    """Those of `modules` that were called inside, once for each call."""
+    called: list[nn.Module] = []
+    handles = [m.register_forward_hook(lambda module, inputs, output: called.append(module)) for m in modules]
+    try:
+        yield called
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def values(terms: LossBreakdown) -> dict[str, float]:
+    """The terms there are."""
+    return {name: float(term.detach()) for name, term in vars(terms).items() if term is not None}
+
+
+PARTS = ("encoder", "head", "decoder")
+PRESENT = {
+    "u-net": {"dice"},
+    "enc": {"classification"},
+    "enc-ssl": {"classification", "pseudo_label", "kept"},
+    "umtl": {"classification", "dice"},
+    "umtl-s": {"classification", "dice"},
+    "umtl-ssl": {"classification", "pseudo_label", "kept", "dice"},
+    "umtl-s-ssl": {"classification", "pseudo_label", "kept", "dice"},
+    "multimix": {"classification", "pseudo_label", "kept", "dice", "consistency"},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_terms_of_every_method(name: str):
+    method = METHODS[name]
+    rule = objective(name)
+    terms = rule(batch_for(method))
+    assert values(terms).keys() == PRESENT[name]
+    loss = total(terms, rule.weights)
+    assert torch.isfinite(loss)
+    loss.backward()
+    reached = {p: getattr(rule.model, p).state_dict(keep_vars=True).values() for p in PARTS}
+    trained = {p: any(weight.grad is not None for weight in weights) for p, weights in reached.items()}
+    # A part is trained where its task is; the saliency of a mask image trains no head.
+    assert trained == {"encoder": True, "head": method.classify, "decoder": method.segment}
+
+
+def test_every_row_of_the_table_is_tested():
+    assert PRESENT.keys() == METHODS.keys()
+
+
+def test_u_net_never_calls_the_head():
+    rule = objective("u-net")
+    with calls_of(rule.model.head) as called:
+        rule(batch_for(METHODS["u-net"]))
+    assert called == []
+
+
+@pytest.mark.parametrize("name", ["enc", "enc-ssl"])
+def test_class_streams_run_no_decoder(name: str):
+    rule = objective(name)
+    with calls_of(rule.model.decoder, rule.model.encoder) as called:
+        rule(batch_for(METHODS[name]))
+    assert rule.model.decoder not in called
+    # Labelled images, weak and strong views: one pass of the encoder each.
+    assert called.count(rule.model.encoder) == (3 if METHODS[name].pseudo_labels else 1)
+
+
+def test_multimix_decodes_mask_images_alone():
+    rule = objective("multimix")
+    with calls_of(rule.model.decoder) as called:
+        rule(batch_for(METHODS["multimix"]))
+    assert len(called) == 2
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_saliency_is_computed_for_the_bridge_alone(name: str, monkeypatch: pytest.MonkeyPatch):
+    count = 0
+    original = network.input_gradient
+
+    def counting(*args: Tensor, **kwargs: bool) -> Tensor:
+        nonlocal count
+        count += 1
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(network, "input_gradient", counting)
+    objective(name)(batch_for(METHODS[name]))
+    # Once for each stream of mask images.
+    assert count == {"umtl-s": 1, "umtl-s-ssl": 1, "multimix": 2}.get(name, 0)
+
+
+def test_the_pseudo_label_is_a_constant():
+    rule = objective("enc-ssl", threshold=0.5)
+    views = batch_for(METHODS["enc-ssl"]).unlabelled_classes
+    assert views is not None
+    weak, strong = views.weak.requires_grad_(), views.strong.requires_grad_()
+    terms = rule(MultiMixBatch(unlabelled_classes=TwoViews(weak, strong)))
+    assert terms.pseudo_label is not None
+    terms.pseudo_label.backward()
+    assert weak.grad is None
+    assert strong.grad is not None
+    assert strong.grad.abs().max() > 0
+    got = [p.grad.clone() for p in rule.model.head.parameters() if p.grad is not None]
+    # The same with the labels written down beforehand; two classes, so t = 1/2 keeps every image.
+    rule.model.zero_grad()
+    labels = rule.model.classify(weak).argmax(dim=1)
+    F.cross_entropy(rule.model.classify(strong.detach()), labels).backward()
+    expected = [p.grad for p in rule.model.head.parameters()]
+    assert float(terms.kept) == 1
+    torch.testing.assert_close(got, expected)
+
+
+def test_the_mask_terms_are_those_of_the_two_predictions():
+    rule = objective("multimix")
+    batch = batch_for(METHODS["multimix"])
+    assert batch.labelled_masks is not None
+    assert batch.unlabelled_masks is not None
+    terms = rule(batch)
+    labelled = rule.model(batch.labelled_masks.images).mask_logits
+    unlabelled = rule.model(batch.unlabelled_masks).mask_logits
+    torch.testing.assert_close(terms.dice, dice_loss(labelled, batch.labelled_masks.masks))
+    torch.testing.assert_close(terms.consistency, segmentation_consistency(labelled, unlabelled))
+    assert values(terms)["consistency"] > 0
+
+
+def test_the_released_kl_is_chosen_by_name():
+    rule = objective("multimix", consistency="released")
+    batch = batch_for(METHODS["multimix"])
+    assert values(rule(batch))["consistency"] == 0
+
+
+def test_classes_that_are_not_exclusive():
+    model = MultiMix(classes=3, widths=WIDTHS)
+    rule = Objective(model, METHODS["enc-ssl"], ObjectiveConfig(threshold=0.5), multi_label=True)
+    images, labels = torch.rand(2, 1, 32, 32), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+    terms = rule(MultiMixBatch(LabelledClasses(images, labels), TwoViews(images, images)))
+    logits = model.classify(images)
+    torch.testing.assert_close(terms.classification, F.binary_cross_entropy_with_logits(logits, labels))
+    # At t = 1/2 every class of every image is kept and must be what it already is.
+    torch.testing.assert_close(
+        terms.pseudo_label, F.binary_cross_entropy_with_logits(logits, (logits >= 0).float())
+    )
+
+
+def test_a_generator_switches_dropout_on():
+    rule, batch = objective("multimix", p=0.5), batch_for(METHODS["multimix"])
+
+    def loss(seed: int | None) -> float:
+        rng = None if seed is None else Generator().manual_seed(seed)
+        return float(total(rule(batch, rng), rule.weights).detach())
+
+    assert loss(None) == loss(None)
+    assert loss(3) == loss(3)
+    assert len({loss(None), loss(3), loss(4)}) == 3
+
+
+def test_total_by_hand():
+    terms = LossBreakdown(*(torch.tensor(v) for v in (2.0, 3.0, 0.5, 7.0, 0.9)))
+    # 2 + 3/4 + 5/2 + 7/100; the share kept is no loss
+    assert float(total(terms, ObjectiveConfig())) == pytest.approx(5.32)
+    weights = ObjectiveConfig(pseudo_weight=1.0, dice_weight=2.0, consistency_weight=0.0)
+    assert float(total(terms, weights)) == pytest.approx(6.0)
+
+
+def test_total_over_the_terms_there_are():
+    assert float(total(LossBreakdown(dice=torch.tensor(0.5)), ObjectiveConfig())) == 2.5
+    both = LossBreakdown(pseudo_label=torch.tensor(4.0), consistency=torch.tensor(2.0))
+    assert float(total(both, ObjectiveConfig())) == pytest.approx(1.02)
+
+
+def test_one_batch_can_be_learned_by_heart():
+    rows, columns = torch.meshgrid(torch.arange(32), torch.arange(32), indexing="ij")
+    disc = ((rows - 16) ** 2 + (columns - 12) ** 2 < 64).float()
+    bar = ((columns > 20) & (rows > 4)).float()
+    masks = torch.stack([disc, bar])[:, None]
+    images = torch.stack([0.8 * disc, 0.3 * bar])[:, None]
+    batch = MultiMixBatch(
+        LabelledClasses(images, torch.tensor([0, 1])),
+        TwoViews(images, 0.9 * images),
+        LabelledMasks(images, masks),
+        0.9 * images,
+    )
+    torch.manual_seed(0)
+    rule = Objective(MultiMix(widths=(8, 8, 8, 8, 8), p=0.0), METHODS["multimix"], ObjectiveConfig())
+    optimizer = torch.optim.Adam(rule.parameters(), 5e-2)
+    history = []
+    for _ in range(24):
+        terms = rule(batch)
+        optimizer.zero_grad()
+        total(terms, rule.weights).backward()
+        optimizer.step()
+        history.append(values(terms))
+    first, last = history[0], history[-1]
+    assert first["classification"] > 0.5
+    assert last["classification"] < 0.1
+    assert last["pseudo_label"] < 0.1
+    assert last["kept"] == 1
+    assert first["dice"] > 0.5
+    assert last["dice"] < 0.25
