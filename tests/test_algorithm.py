@@ -1,6 +1,6 @@
 """What a step computes, for every method."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -25,7 +25,7 @@ def small_model(method: Method, p: float = 0.0) -> MultiMix:
 
 
 def objective(name: str, p: float = 0.0, **weights: object) -> Objective:
-    return Objective(small_model(METHODS[name], p), METHODS[name], ObjectiveConfig(**weights))  # type: ignore[arg-type]
+    return Objective(small_model(METHODS[name], p), ObjectiveConfig(**weights))  # type: ignore[arg-type]
 
 
 def batch_for(method: Method) -> MultiMixBatch:
@@ -153,17 +153,32 @@ def test_the_pseudo_label_is_a_constant():
     torch.testing.assert_close(got, expected)
 
 
+def test_the_weak_view_keeps_no_graph():
+    rule, graphs = objective("enc-ssl"), []
+    handle = rule.model.head.register_forward_hook(
+        lambda module, inputs, output: graphs.append(output.requires_grad)
+    )
+    rule(batch_for(METHODS["enc-ssl"]))
+    handle.remove()
+    assert graphs == [True, False, True]  # labelled, weak, strong
+
+
 def test_the_mask_terms_are_those_of_the_two_predictions():
     rule = objective("multimix")
     batch = batch_for(METHODS["multimix"])
     assert batch.labelled_masks is not None
     assert batch.unlabelled_masks is not None
+    # Predictions sure enough that the two directions of the KL differ.
+    torch.nn.init.normal_(rule.model.decoder.last.weight, std=5.0)
     terms = rule(batch)
     labelled = rule.model(batch.labelled_masks.images).mask_logits
     unlabelled = rule.model(batch.unlabelled_masks).mask_logits
     torch.testing.assert_close(terms.dice, dice_loss(labelled, batch.labelled_masks.masks))
-    torch.testing.assert_close(terms.consistency, segmentation_consistency(labelled, unlabelled))
-    assert values(terms)["consistency"] > 0
+    forward, backward = (
+        segmentation_consistency(a, b) for a, b in ((labelled, unlabelled), (unlabelled, labelled))
+    )
+    torch.testing.assert_close(terms.consistency, forward, rtol=1e-4, atol=0)
+    assert not torch.isclose(forward, backward, rtol=2e-3, atol=0)
 
 
 def test_the_released_kl_is_chosen_by_name():
@@ -174,7 +189,7 @@ def test_the_released_kl_is_chosen_by_name():
 
 def test_classes_that_are_not_exclusive():
     model = MultiMix(classes=3, widths=WIDTHS)
-    rule = Objective(model, METHODS["enc-ssl"], ObjectiveConfig(threshold=0.5), multi_label=True)
+    rule = Objective(model, ObjectiveConfig(threshold=0.5), multi_label=True)
     images, labels = torch.rand(2, 1, 32, 32), torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
     terms = rule(MultiMixBatch(LabelledClasses(images, labels), TwoViews(images, images)))
     logits = model.classify(images)
@@ -183,6 +198,17 @@ def test_classes_that_are_not_exclusive():
     torch.testing.assert_close(
         terms.pseudo_label, F.binary_cross_entropy_with_logits(logits, (logits >= 0).float())
     )
+
+
+def test_at_16_bits_the_losses_are_still_computed_at_32():
+    rule, batch = objective("multimix"), batch_for(METHODS["multimix"])
+    assert batch.labelled_masks is not None
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = rule(batch)
+        logits = rule.model.segment(batch.labelled_masks.images)
+    assert logits.dtype == torch.bfloat16
+    assert {term.dtype for term in vars(terms).values()} == {torch.float32}
+    torch.testing.assert_close(terms.dice, dice_loss(logits.float(), batch.labelled_masks.masks))
 
 
 def test_a_generator_switches_dropout_on():
@@ -195,6 +221,22 @@ def test_a_generator_switches_dropout_on():
     assert loss(None) == loss(None)
     assert loss(3) == loss(3)
     assert len({loss(None), loss(3), loss(4)}) == 3
+
+
+def test_dropout_reaches_all_five_streams(monkeypatch: pytest.MonkeyPatch):
+    rule, rng, seen = objective("multimix", p=0.5), Generator(), []
+
+    def recording(answer: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def call(images: Tensor, rng: Generator | None = None) -> Tensor:
+            seen.append(rng)
+            return answer(images, rng)
+
+        return call
+
+    monkeypatch.setattr(rule.model, "classify", recording(rule.model.classify))
+    monkeypatch.setattr(rule.model, "segment", recording(rule.model.segment))
+    rule(batch_for(METHODS["multimix"]), rng)
+    assert seen == [rng] * 5
 
 
 def test_total_by_hand():
@@ -224,7 +266,7 @@ def test_one_batch_can_be_learned_by_heart():
         0.9 * images,
     )
     torch.manual_seed(0)
-    rule = Objective(MultiMix(widths=(8, 8, 8, 8, 8), p=0.0), METHODS["multimix"], ObjectiveConfig())
+    rule = Objective(MultiMix(widths=(8, 8, 8, 8, 8), p=0.0), ObjectiveConfig())
     optimizer = torch.optim.Adam(rule.parameters(), 5e-2)
     history = []
     for _ in range(24):

@@ -4,12 +4,16 @@ Source `wards` has classes: NORMAL is striped upright, PNEUMONIA across. Source 
 on a dark, noisy ground is inside.
 """
 
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
+from multimix.cli import main
 from multimix.config import RunConfig
 from multimix.data.manifest import write_manifest
 from multimix.types import Record
@@ -81,3 +85,29 @@ def run_config(manifest: Path, **changes: Any) -> RunConfig:
         }
     )
     return RunConfig.from_mapping(changes, base)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The error lines."""
+        return [line for line in self.err.splitlines() if line.startswith("Error: ")]
+
+
+def multimix(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> Answer:
+    """Run the command line in this process."""
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["multimix", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leave:
+            main()
+    out, err = capsys.readouterr()
+    code = leave.value.code
+    return Answer(code if isinstance(code, int) else int(bool(code)), out, err)

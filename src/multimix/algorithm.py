@@ -5,21 +5,18 @@ from torch import Generator, Tensor, nn, no_grad
 from multimix.config import ObjectiveConfig
 from multimix.losses import CONSISTENCIES, classification_loss, dice_loss, pseudo_label_loss
 from multimix.model import MultiMix
-from multimix.recipes import Method
 from multimix.types import LossBreakdown, MultiMixBatch
 
 
 class Objective(nn.Module):
-    """The model's loss on a batch, called as a module so that a distributed wrapper sees it.
+    """The model's loss on a batch. A method is the streams that the batch has: `data.sets` leaves out the others.
 
     Paper: Algorithm 1.
     """
 
-    def __init__(
-        self, model: MultiMix, method: Method, weights: ObjectiveConfig, *, multi_label: bool = False
-    ):
+    def __init__(self, model: MultiMix, weights: ObjectiveConfig, *, multi_label: bool = False):
         super().__init__()
-        self.model, self.method, self.weights, self.multi_label = model, method, weights, multi_label
+        self.model, self.weights, self.multi_label = model, weights, multi_label
 
     def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
         """One pass over the streams that the method uses; `rng` switches dropout on."""
@@ -38,11 +35,12 @@ class Objective(nn.Module):
             )
         # Step 3: labelled mask images, the decoder guided by the classifier's saliency
         if batch.labelled_masks is not None:
-            masks = self.model.segment(batch.labelled_masks.images, rng)
+            # In float32: at 16 bits a sum over pixels, and 1 - p where p is near 1, are several percent off.
+            masks = self.model.segment(batch.labelled_masks.images, rng).float()
             dice = dice_loss(masks, batch.labelled_masks.masks)
             # Step 4: predictions on unlabelled images must look like those on labelled ones
             if batch.unlabelled_masks is not None:
-                unlabelled = self.model.segment(batch.unlabelled_masks, rng)
+                unlabelled = self.model.segment(batch.unlabelled_masks, rng).float()
                 consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled)
         return LossBreakdown(classification, pseudo, dice, consistency, kept)
 

@@ -1,7 +1,8 @@
 """Views of images: randomness is drawn first, then applied to a whole batch, image and mask alike.
 
 Shapes: B images, C channels, S structures. Images are float in [0, 1] and stay there. Draws come from a CPU
-generator whatever the device, so that a seed means the same views everywhere.
+generator whatever the device, so that a seed means the same views everywhere; only the grain of the noise is
+drawn on the device, from a seed drawn with the rest.
 """
 
 import math
@@ -45,7 +46,7 @@ class Affine:
 
     @classmethod
     def draw_paper(cls, count: int, rng: Generator) -> "Affine":
-        """Horizontal flip half the time, and a crop shifted by up to 32 of 256 pixels (black outside).
+        """Horizontal flip half the time, and a crop shifted by up to 32 of 256 pixels.
 
         Paper: supplement, weak augmentation.
         """
@@ -58,23 +59,24 @@ class Affine:
     def draw_radiograph(cls, count: int, rng: Generator) -> "Affine":
         """What positioning and patient size vary: rotation, zoom, aspect and shift. No flip: the heart is left."""
         zero = torch.zeros(count)
-        zoom, aspect = _uniform(count, -0.16, 0.16, rng).exp(), _uniform(count, -0.1, 0.1, rng).exp()
+        zoom, aspect = _uniform(count, -0.1, 0.1, rng).exp(), _uniform(count, -0.05, 0.05, rng).exp()
         return cls.build(
             _uniform(count, -12.0, 12.0, rng),
             zoom * aspect,
             zoom / aspect,
             zero,
             zero,
-            _uniform(count, -0.06, 0.06, rng),
-            _uniform(count, -0.06, 0.06, rng),
+            _uniform(count, -0.04, 0.04, rng),
+            _uniform(count, -0.04, 0.04, rng),
         )
 
     def apply(self, images: Tensor) -> Tensor:
-        """(B C H W) -> the same shape, bilinear, black outside the image."""
+        """(B C H W) -> the same shape, bilinear; outside the image its edge is repeated."""
         grid = F.affine_grid(
             self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False
         )
-        return F.grid_sample(images, grid, align_corners=False)
+        # A black frame would tell the classifier of a shift that no radiograph has.
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
     def apply_to_masks(self, masks: Tensor) -> Tensor:
         """(B S H W) of 0 and 1 -> the same."""

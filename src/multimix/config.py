@@ -205,7 +205,7 @@ class RunConfig:
         _require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "a value >= 0", self.checkpoint_seconds)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], base: "RunConfig | None" = None) -> "RunConfig":
+    def from_mapping(cls, mapping: Mapping[Any, Any], base: "RunConfig | None" = None) -> "RunConfig":
         """`base` (or the defaults) with the values of a nested mapping; unknown names are refused."""
         return _build(cls, mapping, base if base is not None else cls(), "")
 
@@ -256,7 +256,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _build(cls: type, mapping: Mapping[str, Any], base: Any, prefix: str) -> Any:
+def _build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
     kinds = typing.get_type_hints(cls)
     changes: dict[str, Any] = {}
     for key, value in mapping.items():

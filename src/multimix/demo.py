@@ -36,7 +36,7 @@ class DemoResult:
     pictures: Path
 
 
-def run_demo(out: Path, bar: Bar, *, steps: int = 200, size: int = 64, seed: int = 0) -> DemoResult:
+def run_demo(out: Path, bar: Bar, *, steps: int = 300, size: int = 64, seed: int = 0) -> DemoResult:
     """Generate, train MultiMix and its supervised-only twin on the same labels, judge both, answer new images.
 
     `bar(title, unit)` opens a progress bar. Folders below `out`: phantoms, multimix, umtl, answers.

@@ -65,15 +65,12 @@ class Trainer:
         """With `resume`, goes on from the last checkpoint in `folder` where there is one."""
         self.config, self.prepared, self.folder = config, prepared, folder
         self.fabric = _fabric(config)
-        self.method = method(config.method)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
         self.model: MultiMix = self.spec.build().to(self.fabric.device)
         self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         self.optimizer = _optimizer(self.model, config.optim)
-        self.objective = Objective(
-            self.model, self.method, config.objective, multi_label=config.data.multi_label
-        )
+        self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None

@@ -35,7 +35,7 @@ for command in (data, demo, evaluate, predict, train):
 def main() -> None:
     """Entry point: an error meant for the user is one line and an exit status, never a traceback."""
     try:
-        sys.exit(commands(standalone_mode=False) or 0)
+        sys.exit(commands(prog_name="multimix", standalone_mode=False) or 0)
     except click.exceptions.Abort:
         click.echo("Stopped.", err=True)
         sys.exit(130)

@@ -73,6 +73,7 @@ def _print_counts(records: "list[Record]") -> None:
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table("source", "split", "images", "patients", "with label", "with mask")
     groups = Counter((r.source, r.split) for r in records)
@@ -84,7 +85,7 @@ def _print_counts(records: "list[Record]") -> None:
             sum(r.label is not None for r in mine),
             sum(bool(r.masks) for r in mine),
         )
-        table.add_row(source, split, *map(str, numbers))
+        table.add_row(Text(source), split, *map(str, numbers))
     Console().print(table)
 
 

@@ -16,7 +16,7 @@ def bar(title: str, unit: str) -> "Iterator[Report]":
     from rich.table import Column
 
     progress = Progress(
-        TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
         BarColumn(bar_width=20),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),

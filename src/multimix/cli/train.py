@@ -92,7 +92,7 @@ def train(
     stored = _stored(out, resume)
     base = stored if stored is not None and recipe is None else recipe_named(recipe or "tuned")
     given = _configuration(base, data, config, assignments, options)
-    if not given.data.manifest:
+    if stored is None and not given.data.manifest:
         raise UsageError(
             f"{out}: no run to go on with, and no data to begin one. Give DATA, as in `multimix train DATA --out "
             f"{out}`."

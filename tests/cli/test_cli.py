@@ -1,0 +1,326 @@
+"""The commands: what they say, what they write, and how they end."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+import multimix
+import multimix.trainer
+from multimix.checkpoint import LAST, load_state
+from multimix.config import RunConfig
+from multimix.data.manifest import read_manifest
+
+Run = Callable[..., tiny.Answer]
+
+SILENT = """
+import sys
+from multimix.cli import main
+sys.argv = ["multimix", *sys.argv[1:]]
+try:
+    main()
+finally:
+    heavy = {"torch", "numpy", "pandas", "scipy", "rich", "PIL", "yaml"} & set(sys.modules)
+    sys.exit(f"imported {heavy}" if heavy else 0)
+"""
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: str | Path) -> tiny.Answer:
+        return tiny.multimix(capsys, *arguments)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_xrays(tmp_path_factory.mktemp("xrays") / "data")
+
+
+@pytest.fixture(scope="module")
+def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    multimix.trainer.train(tiny.run_config(manifest), folder)
+    return folder
+
+
+def test_help_answers_at_once() -> None:
+    command = [str(Path(sys.executable).with_name("multimix")), "--help"]
+    seconds = []
+    for _ in range(5):
+        start = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.monotonic() - start)
+    assert min(seconds) < 0.4
+
+
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "demo", "data", "data index", "data check"])
+def test_help_of_every_command_imports_nothing_heavy(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SILENT, *command.split(), "--help"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Usage: multimix")
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    code = "import sys, multimix; print('torch' in sys.modules, multimix.__version__, callable(multimix.load))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", multimix.__version__, "True"]
+
+
+def test_what_the_package_offers() -> None:
+    assert {name for name in multimix.__all__ if hasattr(multimix, name)} == set(multimix.__all__)
+    with pytest.raises(AttributeError, match="module 'multimix' has no attribute 'nothing'"):
+        _ = multimix.nothing
+
+
+def test_version(run: Run) -> None:
+    assert run("--version").out.split()[-1] == multimix.__version__
+
+
+@pytest.mark.parametrize("arguments", [(), ("data",)])
+def test_without_a_command_there_is_help(run: Run, arguments: tuple[str, ...]) -> None:
+    answer = run(*arguments)
+    assert answer.code == 2
+    assert "Usage: multimix" in answer.out + answer.err
+
+
+def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    answer = run("train", manifest, *tiny.OPTIONS, "--out", folder)
+    assert (answer.code, answer.errors) == (0, [])
+    assert f"{folder}: 4 steps" in answer.out
+    assert RunConfig.read(folder / "config.yaml") == tiny.run_config(manifest)
+
+    answer = run("evaluate", folder)
+    assert (answer.code, answer.errors) == (0, [])
+    assert "dice_lungs" in answer.out
+    scores = json.loads((folder / "evaluation" / "test-wards-lungs" / "scores.json").read_text())["scores"]
+    assert [(s["source"], s["split"], s["images"]) for s in scores] == [("wards", "test", 6), ("lungs", "test", 3)]
+    assert "auc" in scores[0]["metrics"]
+    assert "dice_lungs" not in scores[0]["metrics"]
+    assert "dice_lungs" in scores[1]["metrics"]
+
+    images = manifest.parent / "images"
+    answer = run("predict", folder, images / "test_0.png", images / "test_1.png", "--out", tmp_path / "answers")
+    assert (answer.code, answer.errors) == (0, [])
+    assert answer.out == f"{tmp_path / 'answers' / 'predictions.csv'}: 2 answered, 0 failed\n"
+    with (tmp_path / "answers" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    mask = np.asarray(Image.open(tmp_path / "answers" / rows[0]["mask"]))
+    assert mask.shape == (32, 32)
+    assert (mask > 0).sum() == int(rows[0]["area_px_lungs"])
+
+
+def test_evaluate_weights_on_other_data(run: Run, trained: Path, manifest: Path, tmp_path: Path) -> None:
+    answer = run(
+        *("evaluate", trained / "best.safetensors", manifest.parent, "--split", "val"),
+        *("--mask-source", "lungs", "--out", tmp_path, "--parquet"),
+    )
+    assert (answer.code, answer.errors) == (0, [])
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "per_image.parquet"}
+    scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
+    assert [(s["source"], s["split"], s["images"]) for s in scores] == [("lungs", "val", 3)]
+
+
+def test_evaluate_needs_to_know_what_to_judge(run: Run, trained: Path, manifest: Path) -> None:
+    weights = trained / "best.safetensors"
+    answer = run("evaluate", weights)
+    assert answer.code == 2
+    assert "a weights file does not know its data. Give DATA" in answer.err
+    answer = run("evaluate", weights, manifest)
+    assert answer.code == 2
+    assert "Name --class-source or --mask-source" in answer.err
+
+
+def test_every_way_to_set_a_value(run: Run, manifest: Path, tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 3\nvalidate_every: 2\ndata: {mask_labels: 2, class_labels: 4}\noptim: {steps: 9}\n")
+    answer = run(
+        *("train", manifest, *tiny.OPTIONS, "--recipe", "paper", "--config", file, "--class-labels", "all"),
+        *("--classes", "PNEUMONIA, NORMAL", "--set", "optim.steps=2", "--out", tmp_path / "run"),
+    )
+    assert (answer.code, answer.errors) == (0, [])
+    stored = RunConfig.read(tmp_path / "run" / "config.yaml")
+    assert stored.model.dropout == 0.25  # the recipe
+    assert (stored.seed, stored.validate_every) == (3, 2)  # the file
+    assert stored.data.mask_labels == 3  # an option beats the file
+    assert stored.data.class_labels is None  # the last of two options; 'all' is no limit
+    assert stored.data.classes == ("PNEUMONIA", "NORMAL")
+    assert stored.optim.steps == 2  # --set beats options
+
+
+def test_the_manifest_is_stored_as_an_absolute_path(
+    run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(manifest.parent / "images")
+    (tmp_path / "run.yaml").write_text("data: {manifest: ../manifest.csv}\n")
+    assert run("train", "--config", tmp_path / "run.yaml", *tiny.OPTIONS, "--out", tmp_path / "run").code == 0
+    assert RunConfig.read(tmp_path / "run" / "config.yaml").data.manifest == str(manifest)
+
+
+def test_an_existing_run_is_not_trained_over(run: Run, trained: Path, manifest: Path) -> None:
+    before = {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()}
+    answer = run("train", manifest, *tiny.OPTIONS, "--out", trained)
+    assert answer.code == 2
+    assert len(answer.errors) == 1
+    assert "already holds a run. Add --resume" in answer.err
+    assert {path.name: path.read_bytes() for path in trained.iterdir() if path.is_file()} == before
+
+
+@pytest.fixture
+def stopped(manifest: Path, tmp_path: Path) -> Path:
+    """A run that Ctrl-C stopped after two of its four steps."""
+
+    def report(progress: multimix.trainer.Progress) -> None:
+        if progress.step == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        multimix.trainer.train(tiny.run_config(manifest), tmp_path / "stopped", report=report)
+    assert load_state(tmp_path / "stopped" / LAST).step == 2
+    return tmp_path / "stopped"
+
+
+def test_resume_needs_nothing_but_the_folder(run: Run, stopped: Path, tmp_path: Path) -> None:
+    answer = run("train", "--out", stopped, "--resume")
+    assert (answer.code, answer.errors) == (0, [])
+    assert load_state(stopped / LAST).step == 4
+
+
+def test_resume_takes_the_command_line_it_began_with(run: Run, stopped: Path, manifest: Path) -> None:
+    assert run("train", manifest, *tiny.OPTIONS, "--out", stopped, "--resume").code == 0
+    assert load_state(stopped / LAST).step == 4
+
+
+def test_resume_takes_a_part_of_the_options(run: Run, stopped: Path, manifest: Path) -> None:
+    assert run("train", manifest, "--size", "16", "--out", stopped, "--resume").code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--seed", "5"), "seed (0, now 5)"),
+        (("--size", "32"), "data.size (16, now 32)"),
+        (("--set", "optim.learning_rate=0.5"), "optim.learning_rate (0.001, now 0.5)"),
+        (("--class-labels", "all"), "data.class_labels (6, now None)"),
+        (("--recipe", "paper"), "model.dropout (0.0, now 0.25)"),
+        (("--method", "umtl"), "method ('multimix', now 'umtl')"),
+    ],
+)
+def test_resume_refuses_other_options(
+    run: Run, stopped: Path, options: tuple[str, ...], told: str
+) -> None:
+    answer = run("train", "--out", stopped, "--resume", *options)
+    assert answer.code == 2
+    assert len(answer.errors) == 1
+    assert told in answer.errors[0]
+    assert "Leave them out when resuming" in answer.errors[0]
+    assert load_state(stopped / LAST).step == 2
+
+
+def test_resume_where_there_is_nothing(run: Run, manifest: Path, tmp_path: Path) -> None:
+    answer = run("train", "--out", tmp_path / "run", "--resume")
+    assert answer.code == 2
+    assert "no run to go on with, and no data to begin one. Give DATA" in answer.err
+    # With data it begins, so that one command line serves first start and restart.
+    assert run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run", "--resume").code == 0
+
+
+def test_ctrl_c_says_how_to_go_on(
+    run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_step = multimix.trainer.Trainer.one_step
+
+    def interrupted(self: multimix.trainer.Trainer) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return one_step(self)
+
+    monkeypatch.setattr(multimix.trainer.Trainer, "one_step", interrupted)
+    answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
+    assert answer.code == 130
+    assert f"go on with `multimix train --out {tmp_path / 'run'} --resume`" in answer.err
+    assert "Traceback" not in answer.err
+    assert load_state(tmp_path / "run" / LAST).step == 1
+
+
+def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp_path: Path) -> None:
+    for record in read_manifest(manifest):
+        if record.source == "wards":
+            folder = tmp_path / "wards" / record.split / str(record.label)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / record.image.name).write_bytes(record.image.read_bytes())
+    answer = run("data", "index", tmp_path / "wards")
+    assert (answer.code, answer.err) == (0, "")
+    assert f"{tmp_path / 'wards' / 'manifest.csv'}: 24 images" in answer.out
+    assert run("data", "index", tmp_path / "wards").code == 2
+    assert run("data", "index", tmp_path / "wards", "--replace").code == 0
+    answer = run("data", "check", tmp_path / "wards")
+    assert answer.code == 0
+    assert "0 errors" in answer.out
+    options = ("--class-source", "wards", "--size", "16", "--steps", "1", "--set", "model.widths=[2,2,2,2,2]")
+    answer = run("train", tmp_path / "wards", "--method", "enc", *options, "--out", tmp_path / "run")
+    assert (answer.code, answer.errors) == (0, [])
+
+
+def test_names_are_not_markup(run: Run, tmp_path: Path) -> None:
+    for label in "AB":
+        (tmp_path / "[red]x" / label).mkdir(parents=True)
+        Image.fromarray(np.full((32, 32), ord(label), np.uint8)).save(tmp_path / "[red]x" / label / f"{label}.png")
+    answer = run("data", "index", tmp_path / "[red]x")
+    assert (answer.code, answer.err) == (0, "")
+    assert "│ [red]x │" in answer.out
+
+
+def test_check_fails_on_what_would_corrupt_a_result(run: Run, tmp_path: Path) -> None:
+    manifest = tiny.write_xrays(tmp_path / "data")
+    images = manifest.parent / "images"
+    (images / "test_0.png").write_bytes((images / "train_0.png").read_bytes())
+    (images / "train_1.png").unlink()
+    answer = run("data", "check", manifest)
+    assert answer.code == 1
+    assert "2 errors" in answer.out
+    assert "train_1.png" in answer.out
+    assert "train_0.png = test_0.png" in answer.out or "test_0.png = train_0.png" in answer.out
+
+
+def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = run("data", "phantom", tmp_path / "phantoms", "--size", "32")
+    assert (answer.code, answer.err) == (0, "")
+    assert {r.source for r in read_manifest(tmp_path / "phantoms")} == {"phantom_a", "phantom_b"}
+    answer = run("data", "phantom", tmp_path / "phantoms")
+    assert answer.code == 2
+    assert "already holds a manifest" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("train",), "Missing option '--out' / '-o'. See `multimix train --help`."),
+        (("train", "x", "--out", "y", "--sizee", "3"), "No such option"),
+        (("train", "x", "--out", "y", "--size", "big"), "'big' is not a valid integer"),
+        (("predict", "x"), "Missing argument 'FILE|FOLDER...'"),
+        (("data", "index", "x", "--layout", "y"), "'y' is not one of"),
+        (("nothing",), "No such command 'nothing'."),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_line(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    answer = run(*arguments)
+    assert answer.code == 2
+    assert answer.err.count("\n") == 1
+    assert answer.err.startswith("Error: ")
+    assert told in answer.err
+    assert "--help`" in answer.err

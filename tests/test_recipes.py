@@ -1,0 +1,66 @@
+"""The paper's methods and published hyper-parameters."""
+
+import pytest
+
+from multimix.config import RunConfig
+from multimix.errors import UsageError
+from multimix.recipes import METHODS, RECIPES, method, recipe
+
+FLAGS = ("classify", "segment", "bridge", "pseudo_labels", "consistency")
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "flags"),
+    [
+        ("u-net", "U-Net", "segment"),
+        ("enc", "Enc", "classify"),
+        ("enc-ssl", "EncSSL", "classify pseudo_labels"),
+        ("umtl", "UMTL", "classify segment"),
+        ("umtl-s", "UMTL-S", "classify segment bridge"),
+        ("umtl-ssl", "UMTL-SSL", "classify segment pseudo_labels"),
+        ("umtl-s-ssl", "UMTL-S-SSL", "classify segment bridge pseudo_labels"),
+        ("multimix", "MultiMix", "classify segment bridge pseudo_labels consistency"),
+    ],
+)
+def test_a_row_of_the_table(name: str, printed: str, flags: str):
+    row = method(name)
+    assert row.name == printed
+    assert " ".join(flag for flag in FLAGS if getattr(row, flag)) == flags
+
+
+def test_the_table_has_eight_rows():
+    assert len(METHODS) == 8
+    assert len(set(METHODS.values())) == 8
+
+
+def test_the_published_hyper_parameters():
+    config = recipe("paper")
+    assert config.method == "multimix"
+    objective = config.objective
+    assert (objective.threshold, objective.pseudo_weight) == (0.7, 0.25)
+    assert (objective.dice_weight, objective.consistency_weight) == (5.0, 0.01)
+    assert config.model.widths == (16, 32, 64, 128, 256)
+    assert config.model.dropout == 0.25
+    assert config.data.size == 256
+    optim = config.optim
+    assert (optim.optimizer, optim.learning_rate, optim.weight_decay) == ("adam", 1e-4, 0.0)
+    # 5,216 images in batches of 10, eight times over.
+    assert (optim.schedule, optim.decay_every) == ("step", 8 * -(-5216 // 10))
+    assert optim.average == 0
+    streams = config.streams
+    assert (streams.classes, streams.unlabelled_classes, streams.masks) == (10, 10, 10)
+    assert streams.augmentation == "paper"
+    assert not streams.balanced
+
+
+def test_the_default_is_the_tuned_recipe_with_the_papers_objective():
+    assert recipe("tuned") == RunConfig()
+    assert recipe("tuned").objective == recipe("paper").objective
+    assert RECIPES.keys() == {"tuned", "paper"}
+
+
+def test_an_unknown_name_gets_the_known_ones():
+    with pytest.raises(UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix\.$"):
+        method("unet")
+    with pytest.raises(UsageError, match=r"--recipe 'best'\. Choose one of: tuned, paper\.$"):
+        recipe("best")

@@ -1,0 +1,110 @@
+"""The score that chooses the best checkpoint, by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from multimix.model import MultiMix
+from multimix.types import ModelOutput
+from multimix.validation import ValidationSet, validate
+
+CPU = torch.device("cpu")
+SIDE = 4
+
+
+class Brightness(MultiMix):
+    """The mean grey value is the logit of the last class, and pixels above one half are inside."""
+
+    def __init__(self) -> None:
+        super().__init__(widths=(2,) * 5)
+        self.batches: list[int] = []
+
+    def classify(self, images: Tensor, rng: Generator | None = None) -> Tensor:
+        assert rng is None
+        assert torch.is_inference_mode_enabled()
+        self.batches.append(len(images))
+        bright = images.mean(dim=(1, 2, 3)) - 0.5
+        return torch.stack([-bright, bright], dim=1)
+
+    def forward(self, images: Tensor) -> ModelOutput:
+        return ModelOutput(self.classify(images), images - 0.5, torch.zeros_like(images))
+
+
+def grey(*levels: int) -> np.ndarray:
+    return np.stack([np.full((1, SIDE, SIDE), level, np.uint8) for level in levels])
+
+
+def rows(*counts: int) -> np.ndarray:
+    """Masks whose first `count` rows are inside."""
+    masks = np.zeros((len(counts), 1, SIDE, SIDE), np.uint8)
+    for mask, count in zip(masks, counts, strict=True):
+        mask[:, :count] = 1
+    return masks
+
+
+def empty() -> np.ndarray:
+    return np.zeros((0, 1, SIDE, SIDE), np.uint8)
+
+
+def test_auc_and_accuracy_by_hand() -> None:
+    # Positives 130 and 250 against negatives 0 and 140: three of four pairs are in order, two of four decided
+    # rightly (130, 140, 250 are called positive).
+    found = validate(
+        Brightness(), ValidationSet(grey(0, 140, 130, 250), torch.tensor([0, 0, 1, 1]), empty(), empty()), CPU
+    )
+    assert found == pytest.approx({"val_accuracy": 0.75, "val_auc": 0.75, "score": 0.75})
+
+
+def test_dice_by_hand() -> None:
+    images = rows(2, 2, 4) * 255
+    found = validate(
+        Brightness(), ValidationSet(empty(), torch.zeros(0, dtype=torch.int64), images, rows(2, 1, 0)), CPU
+    )
+    # 2 of 2 rows; 1 of 2 rows: 2 * 1 / 3; everything where nothing is.
+    assert found == pytest.approx({"val_dice": (1 + 2 / 3 + 0) / 3, "score": (1 + 2 / 3 + 0) / 3})
+
+
+def test_nothing_where_nothing_is_counts_one() -> None:
+    found = validate(
+        Brightness(), ValidationSet(empty(), torch.zeros(0, dtype=torch.int64), grey(0), rows(0)), CPU
+    )
+    assert found["val_dice"] == 1
+
+
+def test_the_score_is_the_mean_of_auc_and_dice() -> None:
+    both = ValidationSet(grey(200, 0), torch.tensor([0, 1]), rows(2) * 255, rows(2))
+    assert validate(Brightness(), both, CPU) == pytest.approx(
+        {"val_accuracy": 0, "val_auc": 0, "val_dice": 1, "score": 0.5}
+    )
+
+
+def test_accuracy_stands_in_where_auc_is_undefined() -> None:
+    one_class = ValidationSet(grey(0, 10, 200), torch.tensor([0, 0, 0]), empty(), empty())
+    found = validate(Brightness(), one_class, CPU)
+    assert np.isnan(found["val_auc"])
+    assert found["score"] == found["val_accuracy"] == pytest.approx(2 / 3)
+
+
+def test_several_labels_at_once() -> None:
+    # Logits are (-b, b): the first class is called where an image is dark, the second where it is bright.
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
+    found = validate(Brightness(), ValidationSet(grey(0, 255, 130), labels, empty(), empty()), CPU)
+    # Class 0 ranks 0 > 130 > 255 and class 1 the reverse: each has its one positive on top.
+    assert found["score"] == found["val_auc"] == 1
+
+
+def test_batches_are_made_one_at_a_time_and_change_nothing() -> None:
+    validation = ValidationSet(
+        grey(*range(0, 250, 10)), torch.tensor([0, 1] * 12 + [0]), rows(1, 2, 3) * 255, rows(3, 2, 1)
+    )
+    model = Brightness()
+    whole = validate(model, validation, CPU, batch=100)
+    assert model.batches == [25, 3]
+    model.batches.clear()
+    assert validate(model, validation, CPU, batch=10) == whole
+    assert model.batches == [10, 10, 5, 3]
+
+
+def test_size_counts_both_parts() -> None:
+    assert ValidationSet(grey(1, 2), torch.tensor([0, 1]), rows(1), rows(1)).size == 3

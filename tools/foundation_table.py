@@ -1,0 +1,85 @@
+"""Print the foundation table of docs/results.md from the stored per-image tables, without training.
+
+    python tools/foundation_table.py
+
+Each cell is the mean over seeds; the interval is a 95 % bootstrap over patients, in which a patient is drawn with its
+answers of all seeds.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from multimix import metrics
+from multimix.evaluate import read_per_image
+from multimix.recipes import METHODS
+from multimix.statistics import estimate
+from multimix.types import Estimate
+
+FOLDER = Path(__file__).resolve().parents[1] / "results" / "foundation"
+CLASSES = ("NORMAL", "PNEUMONIA")
+ROWS = ("u-net", "enc", "umtl", "multimix")
+COLUMNS = (
+    ("jsrt", "Dice"),
+    ("montgomery", "Dice"),
+    ("shenzhen", "Dice"),
+    ("kermany", "AUC"),
+    ("kermany", "accuracy"),
+    ("nih", "AUC"),
+    ("nih", "accuracy"),
+)
+
+
+def over_seeds(table: pd.DataFrame, score: str) -> Estimate:
+    """Mean over the seeds in `table` with its interval; `table` holds one source."""
+    parts = [np.flatnonzero(table["seed"] == seed) for seed in sorted(table["seed"].unique())]
+
+    def statistic(weights: np.ndarray | None = None) -> np.ndarray | float:
+        each = [one(table.iloc[rows], score, None if weights is None else weights[:, rows]) for rows in parts]
+        return sum(each) / len(each)
+
+    return estimate(table["patient"].tolist(), statistic)
+
+
+def one(table: pd.DataFrame, score: str, weights: np.ndarray | None) -> np.ndarray | float:
+    """The score of one seed."""
+    if score == "Dice":
+        return metrics.mean(table["dice_lungs"].to_numpy(np.float64), weights)
+    labels = np.array([CLASSES.index(name) for name in table["label"]])
+    columns = [f"p_{name}" for name in CLASSES]
+    metric = {"AUC": metrics.auc, "accuracy": metrics.accuracy}[score]
+    return partial(metric, labels, table[columns].to_numpy(np.float64))(weights)
+
+
+def read(method: str) -> pd.DataFrame | None:
+    """All seeds of a method in one table, None where it classifies or segments nothing stored."""
+    tables = []
+    for folder in sorted(FOLDER.glob(f"{method}-[0-9]*")):
+        tables.append(read_per_image(folder / "per_image.parquet").assign(seed=folder.name.rpartition("-")[2]))
+    return pd.concat(tables, ignore_index=True) if tables else None
+
+
+def cell(table: pd.DataFrame, source: str, score: str) -> str:
+    """'.964 [.960, .968]', empty where the method has no such answer."""
+    rows = table[table["source"] == source].reset_index(drop=True)
+    if rows.empty:
+        return ""
+    result = over_seeds(rows, score)
+    return f"{result.value:.3f} [{result.low:.3f}, {result.high:.3f}]"
+
+
+def main() -> None:
+    """The Markdown table."""
+    print("| method | seeds | " + " | ".join(f"{source} {score}" for source, score in COLUMNS) + " |")
+    print("| --- | ---: " * 1 + "| --- " * len(COLUMNS) + "|")
+    for method in ROWS:
+        table = read(method)
+        if table is not None:
+            cells = [cell(table, *column) for column in COLUMNS]
+            print(f"| {METHODS[method].name} | {table['seed'].nunique()} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
