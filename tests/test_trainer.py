@@ -86,7 +86,9 @@ def test_learns(manifest: Path, tmp_path: Path) -> None:
         validate_every=60,
     )
     train(config, tmp_path)
-    first, last = (line for line in read_log(tmp_path / "log.jsonl") if line["step"] in (10, 60) and "dice" in line)
+    first, last = (
+        line for line in read_log(tmp_path / "log.jsonl") if line["step"] in (10, 60) and "dice" in line
+    )
     assert last["classification"] < 0.5 * first["classification"]
     assert last["dice"] < 0.7 * first["dice"]
     scores = read_log(tmp_path / "log.jsonl")[-1]
@@ -136,7 +138,10 @@ def test_the_same_seed_is_the_same_run(whole: Path, manifest: Path, tmp_path: Pa
 
 
 def test_the_best_checkpoint_is_the_best_validation(whole: Path) -> None:
-    state, scores = load_state(whole / LAST), [x["score"] for x in read_log(whole / "log.jsonl") if "score" in x]
+    state, scores = (
+        load_state(whole / LAST),
+        [x["score"] for x in read_log(whole / "log.jsonl") if "score" in x],
+    )
     assert state.best_score == max(scores)
     assert state.stale == len(scores) - 1 - scores.index(max(scores))
 
@@ -200,7 +205,14 @@ def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
         *("--set", "model.dropout=0.25", "--set", "checkpoint_seconds=0"),
     ]
     script = Path(__file__).with_name("killed_runs.py")
-    command = [sys.executable, str(script), "10", str(tmp_path / "whole"), str(tmp_path / "broken"), *arguments]
+    command = [
+        sys.executable,
+        str(script),
+        "10",
+        str(tmp_path / "whole"),
+        str(tmp_path / "broken"),
+        *arguments,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout.splitlines()[-1])
@@ -295,7 +307,9 @@ def test_broken_weights_never_reach_a_checkpoint(
 ) -> None:
     with monkeypatch.context() as patch:
         poison(patch, step=5)
-        with pytest.raises(TrainingError, match=r"the weights are not finite at step 6.*last checkpoint is kept"):
+        with pytest.raises(
+            TrainingError, match=r"the weights are not finite at step 6.*last checkpoint is kept"
+        ):
             train(long_run(manifest, checkpoint_seconds=0), tmp_path)
     assert load_state(tmp_path / LAST).step == 5
     assert all(t.isfinite().all() for name in (BEST, LAST) for t in tensors(tmp_path, name).values())
@@ -350,7 +364,9 @@ def python_full() -> None:
 @pytest.mark.parametrize("fill", [too_much, gpu_full, python_full])
 def test_out_of_memory_says_what_to_lower(manifest: Path, tmp_path: Path, fill: Callable[[], None]) -> None:
     config = tiny.run_config(manifest, checkpoint_seconds=0)
-    with pytest.raises(TrainingError, match=r"Out of memory at --size 16 with 2 class and 2 mask images.*Lower --size"):
+    with pytest.raises(
+        TrainingError, match=r"Out of memory at --size 16 with 2 class and 2 mask images.*Lower --size"
+    ):
         train(config, tmp_path, report=at_step(2, fill))
     assert load_state(tmp_path / LAST).step == 2
 
@@ -402,7 +418,8 @@ def flip_label(manifest: Path, image: Path) -> None:
     swap = {"NORMAL": "PNEUMONIA", "PNEUMONIA": "NORMAL"}
     lines = manifest.read_text().splitlines(True)
     changed = [
-        re.sub(r",(NORMAL|PNEUMONIA),", lambda m: f",{swap[m[1]]},", x) if image.name in x else x for x in lines
+        re.sub(r",(NORMAL|PNEUMONIA),", lambda m: f",{swap[m[1]]},", x) if image.name in x else x
+        for x in lines
     ]
     assert changed != lines
     manifest.write_text("".join(changed))
@@ -413,7 +430,9 @@ def test_changed_data_is_refused(tmp_path: Path) -> None:
     image = chosen(run, "labelled_classes")
     before = image.read_bytes()
     Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
-    with pytest.raises(SplitError, match=r"the data has changed since this run began \(pixels.*another folder"):
+    with pytest.raises(
+        SplitError, match=r"the data has changed since this run began \(pixels.*another folder"
+    ):
         train(config, run, resume=True)
     image.write_bytes(before)
     assert train(config, run, resume=True).step == 4
@@ -455,7 +474,9 @@ def test_the_same_picture_in_two_splits_is_refused(tmp_path: Path) -> None:
     path = tiny.write_xrays(tmp_path / "data")
     images = tmp_path / "data" / "images"
     (images / "test_0.png").write_bytes((images / "train_0.png").read_bytes())
-    with pytest.raises(SplitError, match=r"train_0\.png \(train\) and .*test_0\.png \(test\) are the same picture"):
+    with pytest.raises(
+        SplitError, match=r"train_0\.png \(train\) and .*test_0\.png \(test\) are the same picture"
+    ):
         train(tiny.run_config(path), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -138,7 +138,7 @@ class OptimConfig:
 
     optimizer: str = "adamw"
     """'adamw' or 'adam'."""
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     """Peak learning rate."""
     weight_decay: float = 1e-2
     """Decoupled weight decay; 'adam' has none."""

@@ -65,17 +65,24 @@ def test_help_answers_at_once() -> None:
     assert min(seconds) < 0.4
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "demo", "data", "data index", "data check"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "evaluate", "predict", "demo", "data", "data index", "data check"]
+)
 def test_help_of_every_command_imports_nothing_heavy(command: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", SILENT, *command.split(), "--help"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", SILENT, *command.split(), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("Usage: multimix")
 
 
 def test_importing_the_package_imports_no_torch() -> None:
-    code = "import sys, multimix; print('torch' in sys.modules, multimix.__version__, callable(multimix.load))"
+    code = (
+        "import sys, multimix; print('torch' in sys.modules, multimix.__version__, callable(multimix.load))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", multimix.__version__, "True"]
 
@@ -108,13 +115,18 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     assert (answer.code, answer.errors) == (0, [])
     assert "dice_lungs" in answer.out
     scores = json.loads((folder / "evaluation" / "test-wards-lungs" / "scores.json").read_text())["scores"]
-    assert [(s["source"], s["split"], s["images"]) for s in scores] == [("wards", "test", 6), ("lungs", "test", 3)]
+    assert [(s["source"], s["split"], s["images"]) for s in scores] == [
+        ("wards", "test", 6),
+        ("lungs", "test", 3),
+    ]
     assert "auc" in scores[0]["metrics"]
     assert "dice_lungs" not in scores[0]["metrics"]
     assert "dice_lungs" in scores[1]["metrics"]
 
     images = manifest.parent / "images"
-    answer = run("predict", folder, images / "test_0.png", images / "test_1.png", "--out", tmp_path / "answers")
+    answer = run(
+        "predict", folder, images / "test_0.png", images / "test_1.png", "--out", tmp_path / "answers"
+    )
     assert (answer.code, answer.errors) == (0, [])
     assert answer.out == f"{tmp_path / 'answers' / 'predictions.csv'}: 2 answered, 0 failed\n"
     with (tmp_path / "answers" / "predictions.csv").open(newline="") as file:
@@ -148,7 +160,9 @@ def test_evaluate_needs_to_know_what_to_judge(run: Run, trained: Path, manifest:
 
 def test_every_way_to_set_a_value(run: Run, manifest: Path, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
-    file.write_text("seed: 3\nvalidate_every: 2\ndata: {mask_labels: 2, class_labels: 4}\noptim: {steps: 9}\n")
+    file.write_text(
+        "seed: 3\nvalidate_every: 2\ndata: {mask_labels: 2, class_labels: 4}\noptim: {steps: 9}\n"
+    )
     answer = run(
         *("train", manifest, *tiny.OPTIONS, "--recipe", "paper", "--config", file, "--class-labels", "all"),
         *("--classes", "PNEUMONIA, NORMAL", "--set", "optim.steps=2", "--out", tmp_path / "run"),
@@ -221,9 +235,7 @@ def test_resume_takes_a_part_of_the_options(run: Run, stopped: Path, manifest: P
         (("--method", "umtl"), "method ('multimix', now 'umtl')"),
     ],
 )
-def test_resume_refuses_other_options(
-    run: Run, stopped: Path, options: tuple[str, ...], told: str
-) -> None:
+def test_resume_refuses_other_options(run: Run, stopped: Path, options: tuple[str, ...], told: str) -> None:
     answer = run("train", "--out", stopped, "--resume", *options)
     assert answer.code == 2
     assert len(answer.errors) == 1
@@ -279,7 +291,9 @@ def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp
 def test_names_are_not_markup(run: Run, tmp_path: Path) -> None:
     for label in "AB":
         (tmp_path / "[red]x" / label).mkdir(parents=True)
-        Image.fromarray(np.full((32, 32), ord(label), np.uint8)).save(tmp_path / "[red]x" / label / f"{label}.png")
+        Image.fromarray(np.full((32, 32), ord(label), np.uint8)).save(
+            tmp_path / "[red]x" / label / f"{label}.png"
+        )
     answer = run("data", "index", tmp_path / "[red]x")
     assert (answer.code, answer.err) == (0, "")
     assert "│ [red]x │" in answer.out

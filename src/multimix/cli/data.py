@@ -123,8 +123,10 @@ def check(manifest: Path) -> None:
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--size", type=int, default=128, show_default=True, help="Side of the images in pixels.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides every image.")
+@click.option(
+    "--size", type=click.IntRange(32), default=128, show_default=True, help="Side of the images in pixels."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every image.")
 def phantom(folder: Path, size: int, seed: int) -> None:
     """Write generated chest radiographs with labels and masks, and their manifest, to FOLDER.
 

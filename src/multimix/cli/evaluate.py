@@ -55,7 +55,10 @@ def evaluate(
             f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
         )
     records = read_manifest(manifest)
+    folder = run if run.is_dir() else run.parent
+    out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     chosen = {source: select(records, (source,), split) for source in sources}
+    _make(out)
     scores, tables = [], []
     for source, mine in chosen.items():
         with bar(f"Judging {source}", "images") as report:
@@ -69,11 +72,19 @@ def evaluate(
             )
         scores.append(score)
         tables.append(table)
-    folder = run if run.is_dir() else run.parent
-    out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+
+
+def _make(out: Path) -> None:
+    """Before the work, so that none is lost."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{out}: cannot be made a folder for the scores ({error.strerror}). Choose another --out."
+        ) from error
 
 
 def _what(

@@ -100,8 +100,9 @@ def _suffix(file: Path) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[str, Row]]:
     """('FILE, line N', column -> cell) of each row that is not blank; cells are stripped strings."""
-    suffix = _suffix(file)
     try:
+        file.stat()  # before the suffix is looked at: a folder that is missing is no table of another kind
+        suffix = _suffix(file)
         yield from _csv_rows(file) if suffix == ".csv" else _parquet_rows(file)
     except FileNotFoundError as error:
         raise ManifestError(
