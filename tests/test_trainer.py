@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from PIL import Image
 from torch import Tensor
 
 import multimix.trainer
+import tiny
 from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
@@ -132,7 +132,7 @@ def test_the_same_seed_is_the_same_run(whole: Path, manifest: Path, tmp_path: Pa
     torch.manual_seed(5)
     train(long_run(manifest), tmp_path / "again")
     assert_equal_runs(whole, tmp_path / "again")
-    train(long_run(manifest, seed=1), tmp_path / "other")
+    train(long_run(manifest, seed=1, optim={"steps": 1}), tmp_path / "other")
     name = "model.encoder.blocks.0.conv1.weight"
     assert not torch.equal(tensors(whole)[name], tensors(tmp_path / "other")[name])
 
@@ -201,7 +201,7 @@ def test_half_precision_trains(manifest: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork, which makes killing quick")
 def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
     arguments = [
-        *(str(manifest), *tiny.OPTIONS, "--steps", "40", "--set", "validate_every=7"),
+        *(str(manifest), *tiny.OPTIONS, "--steps", "30", "--set", "validate_every=7"),
         *("--set", "model.dropout=0.25", "--set", "checkpoint_seconds=0"),
     ]
     script = Path(__file__).with_name("killed_runs.py")
@@ -213,11 +213,11 @@ def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
         str(tmp_path / "broken"),
         *arguments,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout.splitlines()[-1])
     assert steps == sorted(steps)  # nothing that was done is lost
-    assert len({step for step in steps if 0 < step < 40}) >= 2, steps
+    assert len({step for step in steps if 0 < step < 30}) >= 2, steps
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
 
@@ -271,7 +271,7 @@ def test_resuming_a_finished_run_changes_nothing(whole: Path, manifest: Path) ->
 
 
 def test_without_resume_a_run_begins_anew(whole: Path, manifest: Path, tmp_path: Path) -> None:
-    train(long_run(manifest, seed=1), tmp_path)
+    train(long_run(manifest, seed=1, optim={"steps": 1}), tmp_path)
     train(long_run(manifest), tmp_path)
     assert_equal_runs(whole, tmp_path)
 

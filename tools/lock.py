@@ -1,6 +1,6 @@
 """Write constraints.txt: the exact versions that are installed beside this interpreter.
 
-    python tools/lock.py
+Run: python tools/lock.py
 """
 
 from importlib.metadata import distributions

@@ -2,20 +2,23 @@
 
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 import multimix
+import multimix.data.phantom
 import multimix.trainer
+import tiny
 from multimix.checkpoint import LAST, load_state
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
@@ -227,19 +230,19 @@ def test_resume_takes_a_part_of_the_options(run: Run, stopped: Path, manifest: P
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--seed", "5"), "seed (0, now 5)"),
-        (("--size", "32"), "data.size (16, now 32)"),
-        (("--set", "optim.learning_rate=0.5"), "optim.learning_rate (0.001, now 0.5)"),
-        (("--class-labels", "all"), "data.class_labels (6, now None)"),
-        (("--recipe", "paper"), "model.dropout (0.0, now 0.25)"),
-        (("--method", "umtl"), "method ('multimix', now 'umtl')"),
+        (("--seed", "5"), "seed \\(0, now 5\\)"),
+        (("--size", "32"), "data.size \\(16, now 32\\)"),
+        (("--set", "optim.learning_rate=0.5"), "optim.learning_rate \\(.*, now 0.5\\)"),
+        (("--class-labels", "all"), "data.class_labels \\(6, now None\\)"),
+        (("--recipe", "paper"), "model.dropout \\(.*, now 0.25\\)"),
+        (("--method", "umtl"), "method \\('multimix', now 'umtl'\\)"),
     ],
 )
 def test_resume_refuses_other_options(run: Run, stopped: Path, options: tuple[str, ...], told: str) -> None:
     answer = run("train", "--out", stopped, "--resume", *options)
     assert answer.code == 2
     assert len(answer.errors) == 1
-    assert told in answer.errors[0]
+    assert re.search(told, answer.errors[0])
     assert "Leave them out when resuming" in answer.errors[0]
     assert load_state(stopped / LAST).step == 2
 
@@ -312,6 +315,8 @@ def test_check_fails_on_what_would_corrupt_a_result(run: Run, tmp_path: Path) ->
 
 
 def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = partial(multimix.data.phantom.write_dataset, train=2, val=1, test=1, other=1)
+    monkeypatch.setattr(multimix.data.phantom, "write_dataset", few)
     answer = run("data", "phantom", tmp_path / "phantoms", "--size", "32")
     assert (answer.code, answer.err) == (0, "")
     assert {r.source for r in read_manifest(tmp_path / "phantoms")} == {"phantom_a", "phantom_b"}

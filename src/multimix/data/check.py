@@ -87,9 +87,7 @@ def _look(record: Record) -> _Look:
     return _Look(record, digest, tuple(findings))
 
 
-def _look_at_mask(
-    size: tuple[int, int] | None, structure: str, files: Sequence[Path]
-) -> Iterator[Finding]:
+def _look_at_mask(size: tuple[int, int] | None, structure: str, files: Sequence[Path]) -> Iterator[Finding]:
     where = "|".join(map(str, files))
     try:
         mask = read_mask(files, size)

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from multimix.errors import ImageError, UsageError
-from multimix.io.readers import check_size, read_image
+from multimix.io.limits import check_size
+from multimix.io.readers import read_image
 from multimix.types import Radiograph
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.readers import check_size, explained
+from multimix.io.limits import check_size, explained
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

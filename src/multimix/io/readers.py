@@ -16,7 +16,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,8 @@ from PIL import (
     TiffImagePlugin,
 )
 
-from multimix.errors import ImageError, MultimixError, UsageError
+from multimix.errors import ImageError, UsageError
+from multimix.io.limits import check_size, explained
 from multimix.types import Radiograph
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -39,8 +39,6 @@ RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", "
 IMAGE_SUFFIXES = RASTER_SUFFIXES | DICOM_SUFFIXES | {".img"}
 """What `find_images` looks for in a folder, lower case."""
 
-MIN_SIDE = 16
-MAX_PIXELS = 100_000_000
 JSRT_SIDE = 2048
 JSRT_SPACING_MM = 0.175
 JSRT_MAX_LEVEL = 4095
@@ -138,36 +136,6 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     """Sort key under which runs of digits compare as numbers."""
     parts = re.split(r"(\d+)", text)
     return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts]
-
-
-def check_size(path: Path | str, height: int, width: int) -> None:
-    """Refuse a size that is no radiograph's, or that would fill the memory. Raises ImageError."""
-    if min(height, width) < MIN_SIDE:
-        raise ImageError(
-            f"{path}: {width} x {height} pixels is too small, expected at least {MIN_SIDE} x {MIN_SIDE}; "
-            "give the original image, or remove it from the list"
-        )
-    if height * width > MAX_PIXELS:
-        raise ImageError(
-            f"{path}: the header says {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} "
-            "megapixels; the file is damaged or must be made smaller first"
-        )
-
-
-@contextmanager
-def explained(path: Path | str) -> Iterator[None]:
-    """Turn whatever a decoder raises on a damaged file into an ImageError that names the file."""
-    try:
-        yield
-    except MultimixError:
-        raise
-    except MemoryError as error:
-        raise ImageError(f"{path}: not enough memory to decode it; make the image smaller") from error
-    except Exception as error:  # Pillow alone raises a dozen kinds on damaged data, struct.error among them
-        reason = str(error)[:120].strip().rstrip(".") or type(error).__name__
-        raise ImageError(
-            f"{path}: damaged or incomplete ({reason}); copy or export the file again"
-        ) from error
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -1,0 +1,40 @@
+"""What every decoder keeps to: sizes that are a radiograph's, and errors that name the file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from multimix.errors import ImageError, MultimixError
+
+MIN_SIDE = 16
+MAX_PIXELS = 100_000_000
+
+
+def check_size(path: Path | str, height: int, width: int) -> None:
+    """Refuse a size that is no radiograph's, or that would fill the memory. Raises ImageError."""
+    if min(height, width) < MIN_SIDE:
+        raise ImageError(
+            f"{path}: {width} x {height} pixels is too small, expected at least {MIN_SIDE} x {MIN_SIDE}; "
+            "give the original image, or remove it from the list"
+        )
+    if height * width > MAX_PIXELS:
+        raise ImageError(
+            f"{path}: the header says {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} "
+            "megapixels; the file is damaged or must be made smaller first"
+        )
+
+
+@contextmanager
+def explained(path: Path | str) -> Iterator[None]:
+    """Turn whatever a decoder raises on a damaged file into an ImageError that names the file."""
+    try:
+        yield
+    except MultimixError:
+        raise
+    except MemoryError as error:
+        raise ImageError(f"{path}: not enough memory to decode it; make the image smaller") from error
+    except Exception as error:  # Pillow alone raises a dozen kinds on damaged data, struct.error among them
+        reason = str(error)[:120].strip().rstrip(".") or type(error).__name__
+        raise ImageError(
+            f"{path}: damaged or incomplete ({reason}); copy or export the file again"
+        ) from error
