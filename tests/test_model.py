@@ -102,7 +102,9 @@ def test_saliency_is_the_numerical_gradient_of_the_winning_logit():
         step = torch.zeros_like(images)
         step[0, 0, row, column] = 1e-6
         slope = (model.classify(images + step) - model.classify(images - step))[0, winner] / 2e-6
-        torch.testing.assert_close(output.saliency[0, 0, row, column], slope.detach().abs(), rtol=1e-4, atol=1e-8)
+        torch.testing.assert_close(
+            output.saliency[0, 0, row, column], slope.detach().abs(), rtol=1e-4, atol=1e-8
+        )
 
 
 def test_the_parts_agree_with_the_whole():

@@ -57,7 +57,9 @@ def read(method: str) -> pd.DataFrame | None:
     """All seeds of a method in one table, None where it classifies or segments nothing stored."""
     tables = []
     for folder in sorted(FOLDER.glob(f"{method}-[0-9]*")):
-        tables.append(read_per_image(folder / "per_image.parquet").assign(seed=folder.name.rpartition("-")[2]))
+        tables.append(
+            read_per_image(folder / "per_image.parquet").assign(seed=folder.name.rpartition("-")[2])
+        )
     return pd.concat(tables, ignore_index=True) if tables else None
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -293,3 +294,13 @@ def test_a_damaged_cache_says_what_to_delete(tmp_path: Path, name: str) -> None:
 def test_the_folder_of_the_system_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MULTIMIX_CACHE")
     assert cache.cache_folder().name == "multimix"
+
+
+def test_what_a_kill_left_half_built_is_removed_after_a_day(tmp_path: Path, folder: Path):
+    Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / "a.png")
+    for name, age in (("building-old", 2 * 24 * 3600), ("building-now", 0)):
+        (folder / name).mkdir(parents=True)
+        os.utime(folder / name, (time.time() - age,) * 2)
+    open_cache([Record(tmp_path / "a.png")], size=SIDE, channels=1, structures=())
+    assert not (folder / "building-old").exists()
+    assert (folder / "building-now").exists()

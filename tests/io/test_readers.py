@@ -337,5 +337,7 @@ def test_scr_masks_are_doubled_to_the_size_of_the_film_and_others_are_refused(tm
     assert mask.shape == (2048, 2048)
     assert np.argwhere(mask).tolist() == [[20, 40], [20, 41], [21, 40], [21, 41]]
     for name, size in [("other.png", (2048, 2048)), ("scr.gif", (512, 512))]:
-        with pytest.raises(ImageError, match=f"{name}.*1024 x 1024 but its image is {size[1]} x {size[0]}; export"):
+        with pytest.raises(
+            ImageError, match=f"{name}.*1024 x 1024 but its image is {size[1]} x {size[0]}; export"
+        ):
             read_mask([tmp_path / name], size)

@@ -176,9 +176,11 @@ def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> None:
     from multimix.cli.progress import bar
+    from multimix.data.cache import cache_folder
     from multimix.trainer import train as run
 
-    with bar("Decoding", "images") as decoding, bar("Training", "steps") as training:
+    # The folder is named, so that nobody is surprised by what lies there.
+    with bar(f"Caching in {cache_folder()}", "images") as decoding, bar("Training", "steps") as training:
         try:
             trainer = run(
                 config,

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +28,9 @@ from multimix.types import Record
 
 VERSION = 1
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
+
+ABANDONED_SECONDS = 24 * 3600
+"""Age from which a half-built cache is what a kill left behind, and is removed."""
 
 
 def cache_folder() -> Path:
@@ -107,6 +111,9 @@ def _build(
 ) -> None:
     """Decode everything beside `target` and move it there in one rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    for left in target.parent.glob("building-*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+            shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="building-", dir=target.parent))
     try:
         images = _empty(folder / "images.npy", (len(records), channels, size, size))

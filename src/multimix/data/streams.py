@@ -23,7 +23,7 @@ from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, Record
 def encode_labels(records: Sequence[Record], classes: Sequence[str], multi_label: bool) -> Tensor:
     """Class indices (N,), or 0/1 per class (N K) where labels are not exclusive.
 
-    An empty label, or one that is no class such as 'No Finding', is a row of zeros with `multi_label`.
+    Every label is one of `classes`; `data.sets` refuses others.
     """
     if not multi_label:
         return torch.tensor([list(classes).index(r.label or "") for r in records], dtype=torch.int64)

@@ -83,9 +83,7 @@ def read_image(path: Path | str, channels: int = 1) -> Radiograph:
     return Radiograph(pixels=pixels, path=str(path), spacing=spacing)
 
 
-def read_mask(
-    paths: Sequence[Path | str], size: tuple[int, int] | None = None
-) -> Bool[np.ndarray, "H W"]:
+def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) -> Bool[np.ndarray, "H W"]:
     """Read the union of mask files of one size: foreground is half of the file's range (128 of 255) or more.
 
     A mask whose only values are 0 and 1 is taken as it is meant. Values that reach neither reading (a label
