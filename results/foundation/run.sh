@@ -4,14 +4,14 @@
 #   bash results/foundation/run.sh DATA RUNS [METHOD...]
 #
 # DATA holds manifest.csv with the sources named below; RUNS gets a folder per run; the per-image tables and scores are
-# copied beside this script. Finished runs are kept, interrupted ones resume. `THREADS=1` and two calls with different
+# copied beside this script. Finished runs are kept, interrupted ones resume. THREADS=1 and two calls with other SEEDS or
 # methods use two cores best.
 set -euo pipefail
 data=$1 runs=$2
 shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=${THREADS:-2}
-for seed in 0 1 2; do
+for seed in ${SEEDS:-0 1 2}; do
   for method in "${@:-multimix umtl enc u-net}"; do
     for name in $method; do
       run=$runs/$name-$seed

@@ -146,7 +146,7 @@ class OptimConfig:
     """'one-cycle' (linear warm-up over a tenth, cosine to zero) or 'step' (x0.1 every `decay_every`)."""
     decay_every: int = 4000
     """Steps between two decays of the 'step' schedule."""
-    steps: int = 600
+    steps: int = 500
     """Training steps."""
     average: float = 0.99
     """Decay of the exponential moving average of the weights that is judged and kept; 0 keeps the raw ones."""
