@@ -172,6 +172,7 @@ def test_a_header_of_another_kind_is_refused(header: Any, tmp_path: Path):
         {"bridge": True},
         {"classes": ("one",)},
         {"structures": ("lungs",)},
+        {"structures": ("lungs", "../../heart")},
     ],
 )
 def test_weights_that_do_not_fit_their_header_are_refused(change: dict[str, Any], tmp_path: Path):

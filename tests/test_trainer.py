@@ -508,3 +508,17 @@ def test_one_step_leaves_the_global_generators_alone(whole: Path, manifest: Path
     before = torch.get_rng_state()
     trainer.one_step()
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_network_too_large_for_the_memory(manifest: Path, tmp_path: Path) -> None:
+    config = tiny.run_config(manifest, model={"widths": [2, 2, 2, 2, 2**40]})
+    with pytest.raises(TrainingError, match=r"Out of memory.*or model\.widths"):
+        train(config, tmp_path)
+
+
+def test_a_missing_device_leaves_no_run_behind(manifest: Path, tmp_path: Path) -> None:
+    if torch.backends.mps.is_available():
+        pytest.skip("this machine has the device that is to be missing")
+    with pytest.raises(UsageError, match="--device mps: cannot be used here"):
+        train(tiny.run_config(manifest, device="mps"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -103,6 +103,8 @@ def load_model(path: Path) -> LoadedModel:
         known = {field.name for field in dataclasses.fields(ModelSpec)}
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
         spec = ModelSpec(**{k: v for k, v in values.items() if k in known})
+        if any("/" in name for name in spec.structures):  # they become parts of file names
+            raise ValueError(f"structures {spec.structures}")
         model = spec.build()
         model.load_state_dict(_part(tensors, "model."))
     except _UNFIT as error:

@@ -54,6 +54,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         _require(self.size >= 16 and self.size % 16 == 0, "--size", "a positive multiple of 16", self.size)
         _require(self.channels in (1, 3), "--channels", "1 or 3", self.channels)
+        for name in ("classes", "structures"):
+            given = getattr(self, name)
+            _require(len(set(given)) == len(given), f"--{name}", "each name once", given)
         for name in ("class_labels", "mask_labels"):
             value = getattr(self, name)
             flag = "--" + name.replace("_", "-")
@@ -76,7 +79,8 @@ class ModelConfig:
             "five positive integers",
             self.widths,
         )
-        _require(0 <= self.dropout < 1, "model.dropout", "a value in [0, 1)", self.dropout)
+        # One byte decides: nearer to 1, no value of it would keep a feature.
+        _require(0 <= self.dropout <= 0.99, "model.dropout", "a value in [0, 0.99]", self.dropout)
 
 
 @dataclass(frozen=True)

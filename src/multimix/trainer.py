@@ -90,7 +90,7 @@ class Trainer:
         clock = saved = time.monotonic()
         self.model.train()
         try:
-            with _deferred_interrupt() as interrupted:
+            with _enough_memory(self.config), _deferred_interrupt() as interrupted:
                 while self.step < steps and not stopped:
                     self._remember(self.one_step())
                     self.step += 1
@@ -109,10 +109,6 @@ class Trainer:
                     report(Progress(self.step, steps, values))
                     if leave:
                         raise KeyboardInterrupt
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            raise TrainingError(_out_of_memory(self.config)) from error
         finally:
             self.log.close()
 
@@ -279,11 +275,21 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
 
 
+@contextmanager
+def _enough_memory(config: RunConfig) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise TrainingError(_out_of_memory(config)) from error
+
+
 def _out_of_memory(config: RunConfig) -> str:
     return (
         f"Out of memory at --size {config.data.size} with {config.streams.classes} class and "
         f"{config.streams.masks} mask images per step. The last checkpoint is kept. Lower --size, or --set "
-        "streams.masks, streams.classes and streams.unlabelled_classes."
+        "streams.masks, streams.classes, streams.unlabelled_classes or model.widths."
     )
 
 
@@ -301,6 +307,7 @@ def train(
     The folder holds config.yaml, run.json (versions, data fingerprints), split.csv (who played which role),
     log.jsonl, best.safetensors (the weights to use) and last.safetensors (the state to resume).
     """
+    _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
     facts = prepared.describe()
     known = folder / "run.json"
@@ -311,7 +318,8 @@ def train(
             temporary.write_text(config.to_yaml(), "utf-8")
         write_split(folder / "split.csv", prepared.sets.roles())
         write_json(known, facts)
-    trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
+    with _enough_memory(config):
+        trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
     trainer.run(report)
     return trainer
 

@@ -343,3 +343,15 @@ def test_a_mistake_on_the_command_line_is_one_line(run: Run, arguments: tuple[st
     assert answer.err.startswith("Error: ")
     assert told in answer.err
     assert "--help`" in answer.err
+
+
+def test_ctrl_c_before_the_run_began_promises_nothing(
+    run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object) -> object:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(multimix.trainer, "prepare", interrupted)
+    answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
+    assert answer.code == 130
+    assert "--resume" not in answer.err

@@ -178,3 +178,12 @@ def test_shared_folders(shared: Path) -> None:
         assert (record.source, record.masks) == (truth.source, truth.masks)
         if record.label is not None:
             assert (record.label, record.split) == (truth.label, truth.split)
+
+
+def test_the_same_name_in_two_class_folders_is_two_patients(tmp_path: Path) -> None:
+    touch(tmp_path, "ILL/1.png", "WELL/1.png", "WELL/2.png")
+    assert {name: r.patient for name, r in by_name(tmp_path).items()} == {
+        "ILL/1.png": "ILL/1",
+        "WELL/1.png": "WELL/1",
+        "WELL/2.png": "2",
+    }

@@ -3,6 +3,8 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from multimix.data.manifest import read_manifest, write_manifest
@@ -177,3 +179,26 @@ def test_shared_manifest_reads_as_it_is(shared: Path) -> None:
         *("jsrt", "montgomery", "shenzhen", "covidcxr_v7", "kermany_v7", "kermany", "nih")
     }
     assert records[0].image.is_file()
+
+
+def test_parquet_cells_that_are_no_text(tmp_path: Path) -> None:
+    columns = {"image": [b"1.png", b"2.png"], "label": [1.0, float("nan")], "patient": [7, None]}
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    one, two = read_manifest(tmp_path / "m.parquet")
+    assert (one.image.name, one.label, one.patient) == ("1.png", "1.0", "7")
+    assert (two.image.name, two.label, two.patient) == ("2.png", None, "2")
+
+
+@pytest.mark.parametrize("column", ["mask:", "mask:../heart"])
+def test_a_structure_that_is_no_file_name_is_refused(tmp_path: Path, column: str) -> None:
+    with pytest.raises(ManifestError, match=f"column '{column}': expected the name of a structure"):
+        read_manifest(table(tmp_path, f"image,{column}\n1.png,m.png\n"))
+
+
+def test_names_that_a_manifest_cannot_hold_are_refused(tmp_path: Path) -> None:
+    joined = Record(image=tmp_path / "1.png", masks={"lungs": (tmp_path / "a|b.png",)})
+    with pytest.raises(ManifestError, match=r"mask 'a\|b.png': .* rename the file"):
+        write_manifest(tmp_path / "m.csv", [joined])
+    latin = Record(image=tmp_path / os.fsdecode(b"\xe9.png"))
+    with pytest.raises(ManifestError, match=r"'\\udce9.png' is not UTF-8.* rename the file"):
+        write_manifest(tmp_path / "m.csv", [latin])

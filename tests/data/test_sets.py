@@ -260,3 +260,19 @@ def test_roles_name_every_set_of_records(tmp_path: Path) -> None:
         "val_classes": 4,
         "val_masks": 4,
     }
+
+
+def test_a_class_that_only_the_test_split_has(tmp_path: Path) -> None:
+    records = [replace(r, label="Z") if r.image.name == "wards_test_0.png" else r for r in cohort(tmp_path)]
+    with pytest.raises(SplitError, match=r"no labelled training image of class 'Z' in wards.*--classes"):
+        drawn(tmp_path, records)
+    assert drawn(tmp_path, records, classes=("A", "B")).classes == ("A", "B")
+
+
+def test_joint_labels_are_no_class_of_their_own(tmp_path: Path) -> None:
+    records = [
+        replace(r, label="A|B") if r.image.name == "wards_train_0.png" else r for r in cohort(tmp_path)
+    ]
+    with pytest.raises(ManifestError, match=r"label 'A\|B' names several classes.*--multi-label"):
+        drawn(tmp_path, records)
+    assert drawn(tmp_path, records, multi_label=True).classes == ("A", "B")

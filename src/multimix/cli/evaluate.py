@@ -12,8 +12,8 @@ from multimix.errors import UsageError
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA]")
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
-@click.option("--class-source", metavar="NAME[,NAME]", help="Sources judged by class. [default: the run's]")
-@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources judged by mask. [default: the run's]")
+@click.option("--class-source", metavar="NAME[,NAME]", help="Sources judged by class.")
+@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources judged by mask.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the scores. [default: in RUN]")
 @click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
@@ -34,6 +34,7 @@ def evaluate(
       multimix evaluate RUN
       multimix evaluate RUN xrays --split test --class-source nih --mask-source montgomery
 
+    Where neither --class-source nor --mask-source is given, the sources are those of the run.
     Every score stands beside its 95 % interval over patients and the answer that needs no model.
     """
     from rich.console import Console

@@ -193,7 +193,8 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
                 ),
             )
         except KeyboardInterrupt:
-            click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
+            if (out / "config.yaml").is_file():  # else nothing has begun that could go on
+                click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
     best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}"
     click.echo(

@@ -84,7 +84,9 @@ def index_folder(
     images, unmatched = _with_one_kind_of_split(images)
     masks, without_image = _paired(images, [place for place in places if place.is_mask])
     names = _source_names(root, images)
-    stems = Counter(name for name, _ in {((place.source, place.stem), place.split) for place in images})
+    stems = Counter(
+        name for name, *_ in {((place.source, place.stem), place.split, place.inner) for place in images}
+    )
     records: list[Record] = []
     loose: list[Record] = []
     for place in images:
@@ -189,8 +191,9 @@ def _source_names(root: Path, images: Sequence[_Place]) -> dict[tuple[str, ...],
 
 def _patient(place: _Place, pattern: re.Pattern[str] | None, ambiguous: bool) -> str:
     if pattern is None:
-        # train/1.png and test/1.png are two images; their names are no evidence of one patient.
-        return f"{place.split}/{place.stem}" if ambiguous else place.stem
+        # train/1.png and test/1.png, ILL/1.png and WELL/1.png are two images: no evidence of one patient.
+        where = (place.split, place.inner, place.stem) if ambiguous else (place.stem,)
+        return "/".join(filter(None, where))
     found = pattern.search(place.file.name)
     if not found or not found[1]:
         raise UsageError(

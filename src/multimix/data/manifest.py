@@ -13,6 +13,7 @@ not looked at here: `multimix data check` and the cache do that.
 """
 
 import csv
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -71,7 +72,10 @@ def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str
     for record in records:
         row = {"image": _relative(file, record.image, folder)}
         for column, structure in mask_columns.items():
-            row[column] = "|".join(_relative(file, m, folder) for m in record.masks.get(structure, ()))
+            files = [_relative(file, m, folder) for m in record.masks.get(structure, ())]
+            if bar := next((name for name in files if "|" in name), None):
+                raise ManifestError(f"{file}: mask {bar!r}: '|' joins masks in a manifest; rename the file")
+            row[column] = "|".join(files)
         row |= {"label": record.label or "", "split": record.split}
         rows.append(row | {"patient": record.patient, "source": record.source})
     header = ["image", *mask_columns, "label", "split", "patient", "source"]
@@ -152,7 +156,15 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
             f"{file}: is not a Parquet table ({reason}); write it again, or use CSV"
         ) from error
     for number, row in enumerate(table.to_pylist(), start=1):
-        yield f"{file}, row {number}", {k: "" if v is None else str(v).strip() for k, v in row.items()}
+        yield f"{file}, row {number}", {name: _text(value) for name, value in row.items()}
+
+
+def _text(value: object) -> str:
+    """A Parquet cell as CSV would have it; null and NaN are empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    # Writers that do not mark text as such leave bytes.
+    return (value.decode("utf-8") if isinstance(value, bytes) else str(value)).strip()
 
 
 def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
@@ -164,6 +176,11 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
         raise ManifestError(
             f"{file}: no image column; expected 'image' (or 'path'), found "
             f"{', '.join(map(repr, header))}{hint}; rename the column that holds the image files"
+        )
+    # Structures become parts of file names.
+    if bad := [name for name in columns if name == "mask:" or (name.startswith("mask:") and "/" in name)]:
+        raise ManifestError(
+            f"{file}: column {bad[0]!r}: expected the name of a structure without '/' after 'mask:'; rename it"
         )
     if "mask" in columns and f"mask:{LUNGS}" in columns:
         raise ManifestError(f"{file}: columns 'mask' and 'mask:{LUNGS}' mean the same; remove one")
@@ -215,4 +232,10 @@ def _relative(file: Path, target: Path, folder: Path) -> str:
         raise ManifestError(
             f"{file}: {target} lies outside {folder}; write the manifest to a folder above its images"
         )
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ManifestError(
+            f"{file}: the file name {name!a} is not UTF-8, as a manifest is; rename the file"
+        ) from error
     return Path(name).as_posix()

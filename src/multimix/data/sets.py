@@ -7,7 +7,7 @@ from pathlib import Path
 from multimix.config import DataConfig
 from multimix.data.manifest import read_manifest
 from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
-from multimix.errors import ManifestError, UsageError
+from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.recipes import Method
 from multimix.types import Record
 
@@ -109,13 +109,25 @@ def _draw_classes(
             "Check the label column and --class-source."
         )
     for record in [*pool, *select(records, sources, "val")]:
+        if record.label and "|" in record.label and not config.multi_label:
+            raise ManifestError(
+                f"{record.image}: label {record.label!r} names several classes, expected one. Add --multi-label, or "
+                "correct the manifest."
+            )
         names = record.label.split("|") if config.multi_label and record.label else [record.label]
         if any(name is not None and name not in classes for name in names):
             raise ManifestError(
                 f"{record.image}: label {record.label!r} is not among the classes {', '.join(classes)}. "
                 "Correct the manifest or list the class with --classes."
             )
-    return choose_classes(pool, config.class_labels, seed)
+    labelled, unlabelled = choose_classes(pool, config.class_labels, seed)
+    seen = {name for record in labelled for name in (record.label or "").split("|")}
+    if unseen := [name for name in classes if name not in seen]:
+        raise SplitError(
+            f"{config.manifest}: no labelled training image of class {unseen[0]!r} in {', '.join(sources)}. Label "
+            "some, or leave the class out of the manifest and of --classes."
+        )
+    return labelled, unlabelled
 
 
 def _draw_masks(
