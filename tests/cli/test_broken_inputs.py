@@ -334,7 +334,7 @@ MANIFESTS: dict[str, tuple[Callable[[Place], None], str]] = {
     ),
     "a class that no training image has": (
         rewrite("PNEUMONIA,train", "NORMAL,train"),
-        "No labelled training image of class 'PNEUMONIA'.*--classes",
+        "no labelled training image of class 'PNEUMONIA'.*--classes",
     ),
     "no training images": (
         rewrite(",train,", ",test,"),

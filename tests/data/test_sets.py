@@ -186,7 +186,6 @@ def test_several_labels_at_once(tmp_path: Path) -> None:
         replace(r, label="A|B") if r.image.name == "wards_train_2.png" else r for r in cohort(tmp_path)
     ]
     assert drawn(tmp_path, records, multi_label=True).classes == ("A", "B")
-    assert drawn(tmp_path, records).classes == ("A", "A|B", "B")
 
 
 def test_one_class_is_none(tmp_path: Path) -> None:

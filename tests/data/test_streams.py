@@ -12,7 +12,6 @@ from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.data.streams import Sampler, Streams, Walk, encode_labels
-from multimix.errors import SplitError
 from multimix.types import MultiMixBatch, Record
 
 SIDE = 16
@@ -238,8 +237,3 @@ def test_several_labels_at_once_are_not_balanced() -> None:
     made = Streams(several, images, masks, SIZES, seed=0, device=CPU, multi_label=True)
     rows = {tuple(row) for step in range(3) for row in made.batch(step).labelled_classes.labels.tolist()}  # type: ignore[union-attr]
     assert rows == {(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)}
-
-
-def test_a_class_without_an_image_is_named() -> None:
-    with pytest.raises(SplitError, match=r"No labelled training image of class 'A'.*--class-labels"):
-        streams(labels="BBBBBB")

@@ -85,7 +85,8 @@ def train(
       multimix train --out RUN --resume
       multimix train xrays --config run.yaml --set optim.steps=2000 --out RUN2
 
-    A later source of a value wins: recipe, --config, options, --set.
+    A later source of a value wins: recipe, --config, options, --set. Decoded images are kept in the user's cache
+    folder, or in the one that MULTIMIX_CACHE names.
     """
     from multimix.recipes import recipe as recipe_named
 
@@ -176,11 +177,9 @@ def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> None:
     from multimix.cli.progress import bar
-    from multimix.data.cache import cache_folder
     from multimix.trainer import train as run
 
-    # The folder is named, so that nobody is surprised by what lies there.
-    with bar(f"Caching in {cache_folder()}", "images") as decoding, bar("Training", "steps") as training:
+    with bar("Decoding", "images") as decoding, bar("Training", "steps") as training:
         try:
             trainer = run(
                 config,

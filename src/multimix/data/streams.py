@@ -15,7 +15,6 @@ from multimix.augment import WeakView, strong_view, weak_view
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
-from multimix.errors import SplitError
 from multimix.seeds import derive, generator
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, Record, TwoViews
 
@@ -105,12 +104,6 @@ class Streams:
         }
         if config.balanced and not multi_label and sets.labelled_classes:
             groups = [(self.labels == k).nonzero().flatten().numpy() for k in range(len(sets.classes))]
-            for name, group in zip(sets.classes, groups, strict=True):
-                if len(group) == 0:
-                    raise SplitError(
-                        f"No labelled training image of class {name!r}. Raise --class-labels, label some, or "
-                        "leave the class out with --classes."
-                    )
             self.samplers["labelled_classes"] = Sampler.build(
                 groups, derive(seed, "order", "labelled_classes")
             )
