@@ -32,7 +32,7 @@ def main(run: str, image: str) -> None:
     words = "   ".join(f"{name} {p:.2f}" for name, p in prediction.probabilities.items())
     areas = "   ".join(f"{name} {prediction.area_px(name):,} px" for name in prediction.masks)
     draw = ImageDraw.Draw(sheet)
-    draw.text((SIDE + 8, SIDE + 10), f"{words}   {areas}", "black", ImageFont.load_default(20))
+    draw.text((SIDE + 8, SIDE + 10), f"{words}   {areas}", "black", ImageFont.load_default(16))
     target = Path(__file__).resolve().parents[1] / "docs" / "pictures" / "answer.png"
     target.parent.mkdir(exist_ok=True)
     sheet.save(target)

@@ -1,11 +1,13 @@
 """Print the foundation table of docs/results.md from the stored per-image tables, without training.
 
-    python tools/foundation_table.py
+    python tools/foundation_table.py          all seeds there are
+    python tools/foundation_table.py 0        seed 0 alone
 
 Each cell is the mean over seeds; the interval is a 95 % bootstrap over patients, in which a patient is drawn with its
 answers of all seeds.
 """
 
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -53,13 +55,13 @@ def one(table: pd.DataFrame, score: str, weights: np.ndarray | None) -> np.ndarr
     return partial(metric, labels, table[columns].to_numpy(np.float64))(weights)
 
 
-def read(method: str) -> pd.DataFrame | None:
-    """All seeds of a method in one table, None where it classifies or segments nothing stored."""
+def read(method: str, seeds: list[str]) -> pd.DataFrame | None:
+    """The seeds of a method (all where none is named) in one table, None where nothing is stored."""
     tables = []
     for folder in sorted(FOLDER.glob(f"{method}-[0-9]*")):
-        tables.append(
-            read_per_image(folder / "per_image.parquet").assign(seed=folder.name.rpartition("-")[2])
-        )
+        seed = folder.name.rpartition("-")[2]
+        if not seeds or seed in seeds:
+            tables.append(read_per_image(folder / "per_image.parquet").assign(seed=seed))
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
@@ -75,9 +77,9 @@ def cell(table: pd.DataFrame, source: str, score: str) -> str:
 def main() -> None:
     """The Markdown table."""
     print("| method | seeds | " + " | ".join(f"{source} {score}" for source, score in COLUMNS) + " |")
-    print("| --- | ---: " * 1 + "| --- " * len(COLUMNS) + "|")
+    print("| --- | ---: " + "| --- " * len(COLUMNS) + "|")
     for method in ROWS:
-        table = read(method)
+        table = read(method, sys.argv[1:])
         if table is not None:
             cells = [cell(table, *column) for column in COLUMNS]
             print(f"| {METHODS[method].name} | {table['seed'].nunique()} | " + " | ".join(cells) + " |")
