@@ -63,10 +63,17 @@ def test_any_channels_classes_structures_and_sizes(channels: int, height: int, w
     assert all(torch.isfinite(t).all() for t in vars(output).values())
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 30, 32), (1, 3, 32, 32)])
+@pytest.mark.parametrize("shape", [(1, 1, 30, 32), (1, 3, 32, 32), (1, 1, 0, 0)])
 def test_refuses_other_inputs_in_one_line(shape: tuple[int, ...]):
-    with pytest.raises(UsageError, match="divisible by 16, got"):
+    with pytest.raises(UsageError, match="divisible by 16; got"):
         seeded()(torch.rand(shape))
+
+
+def test_a_network_built_under_inference_mode_answers():
+    with torch.inference_mode():
+        model = seeded()
+        output = model(torch.rand(1, 1, 32, 32))
+    assert float(output.saliency.max()) > 0
 
 
 def test_forward_answers_alike_under_every_gradient_mode_and_leaves_no_trace():

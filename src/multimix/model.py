@@ -161,10 +161,12 @@ class MultiMix(nn.Module):
         bridge: bool = True,
     ):
         super().__init__()
-        self.encoder = Encoder(channels, widths, p)
-        self.head = ClassificationHead(widths[-1], classes)
-        self.bridge = SaliencyBridge() if bridge else None
-        self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
+        # Parameters made under inference mode could not take part in the saliency's backward pass.
+        with torch.inference_mode(False):
+            self.encoder = Encoder(channels, widths, p)
+            self.head = ClassificationHead(widths[-1], classes)
+            self.bridge = SaliencyBridge() if bridge else None
+            self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
         self.channels = channels
         self.p = p
 
@@ -209,9 +211,12 @@ class MultiMix(nn.Module):
         return class_logits, features, saliency
 
     def _check(self, images: Tensor) -> None:
-        height, width = images.shape[-2:]
-        if images.dim() != 4 or images.shape[1] != self.channels or height % 16 or width % 16:
+        expected = f"The network takes float images (B {self.channels} H W), H and W divisible by 16"
+        if images.dim() != 4 or images.shape[1] != self.channels or not images.is_floating_point():
             raise UsageError(
-                f"The network takes images (B {self.channels} H W) with H and W divisible by 16, got "
-                f"{tuple(images.shape)}. Resize them, or build MultiMix with channels={images.shape[1]}."
+                f"{expected}; got {images.dtype} {tuple(images.shape)}. Convert them, or build MultiMix with another "
+                "number of channels."
             )
+        height, width = images.shape[-2:]
+        if min(height, width) == 0 or height % 16 or width % 16:
+            raise UsageError(f"{expected}; got {tuple(images.shape)}. Resize the images.")
