@@ -8,7 +8,6 @@ answers of all seeds.
 """
 
 import sys
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,21 +37,20 @@ def over_seeds(table: pd.DataFrame, score: str) -> Estimate:
     """Mean over the seeds in `table` with its interval; `table` holds one source."""
     parts = [np.flatnonzero(table["seed"] == seed) for seed in sorted(table["seed"].unique())]
 
-    def statistic(weights: np.ndarray | None = None) -> np.ndarray | float:
-        each = [one(table.iloc[rows], score, None if weights is None else weights[:, rows]) for rows in parts]
-        return sum(each) / len(each)
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return np.mean([one(table.iloc[rows], score, weights[:, rows]) for rows in parts], axis=0)
 
     return estimate(table["patient"].tolist(), statistic)
 
 
-def one(table: pd.DataFrame, score: str, weights: np.ndarray | None) -> np.ndarray | float:
-    """The score of one seed."""
+def one(table: pd.DataFrame, score: str, weights: np.ndarray) -> np.ndarray:
+    """The score (R,) of one seed under the weights (R N) of its images."""
     if score == "Dice":
         return metrics.mean(table["dice_lungs"].to_numpy(np.float64), weights)
     labels = np.array([CLASSES.index(name) for name in table["label"]])
     columns = [f"p_{name}" for name in CLASSES]
     metric = {"AUC": metrics.auc, "accuracy": metrics.accuracy}[score]
-    return partial(metric, labels, table[columns].to_numpy(np.float64))(weights)
+    return metric(labels, table[columns].to_numpy(np.float64), weights)
 
 
 def read(method: str, seeds: list[str]) -> pd.DataFrame | None:

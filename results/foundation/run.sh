@@ -12,13 +12,11 @@ shift 2
 here=$(cd "$(dirname "$0")" && pwd)
 export OMP_NUM_THREADS=${THREADS:-2}
 for seed in ${SEEDS:-0 1 2}; do
-  for method in "${@:-multimix umtl enc u-net}"; do
-    for name in $method; do
-      run=$runs/$name-$seed
-      multimix train "$data" --class-source kermany --mask-source jsrt --class-labels 100 --mask-labels 10 \
-        --method "$name" --size 128 --precision bf16-mixed --seed "$seed" --out "$run" --resume
-      multimix evaluate "$run" "$data" --split test --class-source kermany,nih \
-        --mask-source jsrt,montgomery,shenzhen --parquet --out "$here/$name-$seed"
-    done
+  for method in ${*:-multimix umtl enc u-net}; do
+    run=$runs/$method-$seed
+    multimix train "$data" --class-source kermany --mask-source jsrt --class-labels 100 --mask-labels 10 \
+      --method "$method" --size 128 --precision bf16-mixed --seed "$seed" --out "$run" --resume
+    multimix evaluate "$run" "$data" --split test --class-source kermany,nih \
+      --mask-source jsrt,montgomery,shenzhen --parquet --out "$here/$method-$seed"
   done
 done

@@ -75,7 +75,6 @@ def demo_config(manifest: Path, method: str, steps: int, size: int, seed: int) -
         {
             "method": method,
             "seed": seed,
-            "validate_every": 50,
             "data": {
                 "manifest": str(manifest.absolute()),
                 "class_source": "phantom_a",

@@ -23,7 +23,7 @@ def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
     """Zero each element with probability `p` and scale the rest by 1/(1 - p); identity without `rng`.
 
     One random byte decides one element, so `p` is rounded to a multiple of 1/256 (1/4 is exact). Drawing
-    64-bit words and viewing them as bytes costs a tenth of drawing one float per element on a CPU.
+    64-bit words and viewing them as bytes spares a CPU from drawing one float per element.
     """
     if rng is None or p == 0:
         return x

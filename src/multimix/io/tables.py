@@ -1,4 +1,4 @@
-"""Tables to CSV or Parquet; apart from the other writers because pandas takes a third of a second to import."""
+"""Tables to CSV or Parquet; apart from the other writers because pandas is slow to import."""
 
 import os
 from pathlib import Path
