@@ -41,6 +41,7 @@ EVERYTHING = {
         "classes": 1,
         "unlabelled_classes": 2,
         "masks": 3,
+        "parts": 1,
         "balanced": False,
         "augmentation": "paper",
     },

@@ -8,7 +8,7 @@ import torch
 
 import multimix
 from multimix.errors import UsageError
-from multimix.model import MultiMix, dropout
+from multimix.model import MultiMix
 from multimix.types import ModelOutput
 
 SMALL = Path(__file__).parent / "reference" / "small_parity.npz"
@@ -140,32 +140,6 @@ def test_the_mask_loss_reaches_the_encoder_but_not_the_classification_head():
     model.segment(torch.rand(1, 1, 32, 32)).sum().backward()
     assert all(p.grad is not None for p in model.encoder.parameters())
     assert all(p.grad is None for p in model.head.parameters())
-
-
-def test_dropout_zeroes_a_quarter_and_keeps_the_mean():
-    x = torch.ones(4, 16, 64, 64)
-    y = dropout(x, 0.25, torch.Generator().manual_seed(0))
-    # 262,144 draws: five standard deviations are 0.0042.
-    assert abs(float((y == 0).float().mean()) - 0.25) < 0.0042
-    torch.testing.assert_close(y[y != 0], torch.full_like(y[y != 0], 4 / 3))
-    # Every byte of the random words is used, the one with the sign bit too.
-    shares = (y.flatten().view(-1, 8) == 0).float().mean(dim=0)
-    assert float((shares - 0.25).abs().max()) < 0.012
-
-
-def test_dropout_is_the_same_for_the_same_generator_and_off_without():
-    x = torch.rand(2, 3, 5, 7)
-    first = dropout(x, 0.5, torch.Generator().manual_seed(1))
-    assert torch.equal(first, dropout(x, 0.5, torch.Generator().manual_seed(1)))
-    assert not torch.equal(first, dropout(x, 0.5, torch.Generator().manual_seed(2)))
-    assert dropout(x, 0.5, None) is x
-
-
-def test_dropout_keeps_the_layout_of_a_channels_last_activation():
-    x = torch.rand(2, 8, 4, 4).to(memory_format=torch.channels_last)
-    y = dropout(x, 0.25, torch.Generator().manual_seed(0))
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert abs(float((y == 0).float().mean()) - 0.25) < 0.14  # five standard deviations of 256 draws
 
 
 def test_training_with_dropout_takes_the_saliency_without_it():

@@ -23,6 +23,7 @@ from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.prepare import prepare
 from multimix.recipes import METHODS
 from multimix.runlog import read_log
 from multimix.schedule import learning_rate
@@ -199,6 +200,41 @@ def test_half_precision_trains(manifest: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork, which makes killing quick")
+def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path) -> None:
+    moved = []
+    for parts in (1, 2):
+        config = tiny.run_config(
+            manifest, streams={"classes": 4, "unlabelled_classes": 4, "masks": 2, "parts": parts}
+        )
+        trainer = Trainer(config, prepare(config), tmp_path / str(parts))
+        terms = trainer.one_step()
+        gradients = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+        moved.append((terms, gradients))
+    for name, whole in vars(moved[0][0]).items():
+        torch.testing.assert_close(vars(moved[1][0])[name], whole, msg=name)
+    for whole, parts in zip(moved[0][1], moved[1][1], strict=True):
+        torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("size", "streams", "parts"),
+    [
+        (256, (10, 10, 10), 5),
+        (128, (16, 16, 8), 2),
+        (64, (16, 16, 8), 1),
+        (512, (16, 16, 8), 8),
+        (256, (7, 7, 7), 7),
+    ],
+)
+def test_parts_fit_the_caches_and_divide_every_stream(
+    manifest: Path, tmp_path: Path, size: int, streams: tuple[int, int, int], parts: int
+) -> None:
+    names = ("classes", "unlabelled_classes", "masks")
+    config = tiny.run_config(manifest, data={"size": size}, streams=dict(zip(names, streams, strict=True)))
+    assert multimix.trainer._parts(config, torch.device("cpu")) == parts
+    assert multimix.trainer._parts(config, torch.device("cuda")) == 1
+
+
 def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
     arguments = [
         *(str(manifest), *tiny.OPTIONS, "--steps", "30", "--set", "validate_every=7"),

@@ -120,6 +120,9 @@ class StreamConfig:
     """Unlabelled class images, per step; each is seen twice, as a weak and a strong view."""
     masks: int = 8
     """Images with a mask, per step; as many unlabelled mask images."""
+    parts: int | None = None
+    """Equal parts in which a step is computed one after another: the same gradient in less memory. None lets the
+    device choose: one on a GPU, what the caches hold on a CPU."""
     balanced: bool = True
     """Draw every class equally often among the labelled images."""
     augmentation: str = "radiograph"
@@ -128,6 +131,13 @@ class StreamConfig:
     def __post_init__(self) -> None:
         for name in ("classes", "unlabelled_classes", "masks"):
             _require(getattr(self, name) >= 1, f"streams.{name}", "at least 1", getattr(self, name))
+        sizes = (self.classes, self.unlabelled_classes, self.masks)
+        _require(
+            self.parts is None or (self.parts >= 1 and not any(size % self.parts for size in sizes)),
+            "streams.parts",
+            f"a common divisor of the streams' sizes {sizes}",
+            self.parts,
+        )
         _require(
             self.augmentation in ("radiograph", "paper"),
             "streams.augmentation",
@@ -211,7 +221,7 @@ class RunConfig:
     @classmethod
     def from_mapping(cls, mapping: Mapping[Any, Any], base: "RunConfig | None" = None) -> "RunConfig":
         """`base` (or the defaults) with the values of a nested mapping; unknown names are refused."""
-        return _build(cls, mapping, base if base is not None else cls(), "")
+        return build(cls, mapping, base if base is not None else cls(), "")
 
     @classmethod
     def read(cls, path: Path, base: "RunConfig | None" = None) -> "RunConfig":
@@ -260,7 +270,7 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
+def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
     kinds = typing.get_type_hints(cls)
     changes: dict[str, Any] = {}
     for key, value in mapping.items():
@@ -269,7 +279,7 @@ def _build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any
             raise UsageError(f"Unknown configuration field {name!r}. Known here: {', '.join(kinds)}.")
         if dataclasses.is_dataclass(kinds[key]):
             _require(isinstance(value, dict), name, "a mapping", value)
-            changes[key] = _build(typing.cast(type, kinds[key]), value, getattr(base, key), f"{name}.")
+            changes[key] = build(typing.cast(type, kinds[key]), value, getattr(base, key), f"{name}.")
         else:
             changes[key] = _convert(value, kinds[key], name)
     return dataclasses.replace(base, **changes)

@@ -12,40 +12,12 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from multimix.errors import UsageError
+from multimix.layers import channels_last, dropout, normalise
 from multimix.saliency import input_gradient
 from multimix.types import ModelOutput
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five encoder blocks, as published."""
-
-
-def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
-    """Zero each element with probability `p` and scale the rest by 1/(1 - p); identity without `rng`.
-
-    One random byte decides one element, so `p` is rounded to a multiple of 1/256 (1/4 is exact). Drawing
-    64-bit words and viewing them as bytes spares a CPU from drawing one float per element.
-    """
-    if rng is None or p == 0:
-        return x
-    words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
-    # The full range: random_() alone leaves the sign bit at zero, and every eighth byte below 128.
-    words.random_(-(2**63), None, generator=rng)
-    cut = round(p * 256)
-    keep = words.view(torch.uint8)[: x.numel()] >= cut
-    # Laid out like x, so that a channels-last activation is not shuffled.
-    keep = torch.as_strided(keep, x.shape, x.stride()) if _is_dense(x) else keep.view(x.shape)
-    return x * keep.to(x.dtype).mul_(256 / (256 - cut))
-
-
-def _is_dense(x: Tensor) -> bool:
-    return x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last))
-
-
-def _normalise(x: Tensor) -> Tensor:
-    """InstanceNorm without affine parameters, then LeakyReLU 0.2."""
-    # torch.instance_norm and not F.instance_norm: the latter refuses the 1 x 1 map of a 16 x 16 image.
-    x = torch.instance_norm(x, None, None, None, None, True, 0.0, 1e-5, torch.backends.cudnn.enabled)
-    return F.leaky_relu(x, 0.2, inplace=True)
 
 
 class Block(nn.Module):
@@ -62,7 +34,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rng: Generator | None = None) -> Tensor:
         """(B inputs H W) -> (B outputs H W)."""
-        return dropout(_normalise(self.conv2(_normalise(self.conv1(x)))), self.p, rng)
+        return dropout(normalise(self.conv2(normalise(self.conv1(x)))), self.p, rng)
 
 
 class Encoder(nn.Module):
@@ -132,11 +104,11 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor], bridge: Tensor | None, rng: Generator | None = None) -> Tensor:
         """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
-        x = features[-1]
-        for skip, block in zip(features[-2::-1], self.blocks, strict=True):
+        x, *skips = map(channels_last, reversed(features))
+        for skip, block in zip(skips, self.blocks, strict=True):
             # Size, not scale, so that a 1 x 1 map is no special case.
             x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
-            parts = [x, skip] if bridge is None else [x, skip, bridge]
+            parts = [x, skip] if bridge is None else [x, skip, channels_last(bridge)]
             x, bridge = block(torch.cat(parts, dim=1), rng), None
         return self.last(x)
 
@@ -175,13 +147,14 @@ class MultiMix(nn.Module):
     ) -> Float[Tensor, "B K"]:
         """Class logits alone: encoder and head, no decoder, no saliency."""
         self._check(images)
-        return self.head(self.encoder(images, rng)[-1])
+        return self.head(self.encoder(channels_last(images), rng)[-1])
 
     def segment(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
     ) -> Float[Tensor, "B S H W"]:
         """Mask logits alone; a model without a bridge computes no saliency and no class."""
         self._check(images)
+        images = channels_last(images)
         if self.bridge is None:
             return self.decoder(self.encoder(images, rng), None, rng)
         _, features, saliency = self._explain(images)
@@ -193,7 +166,8 @@ class MultiMix(nn.Module):
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
         """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`."""
         self._check(images)
-        class_logits, features, saliency = self._explain(images)
+        # Contiguous, so that class and saliency are those of the published network bit for bit, see `layers`.
+        class_logits, features, saliency = self._explain(images.contiguous())
         bridge = self.bridge(images, saliency) if self.bridge is not None else None
         return ModelOutput(class_logits, self.decoder(features, bridge), saliency)
 

@@ -4,10 +4,10 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -49,6 +49,8 @@ class Radiograph:
     """Where it came from, as the user wrote it; empty for arrays."""
     spacing: tuple[float, float] | None = None
     """Millimetres per pixel (row, column), None where unknown."""
+    spacing_note: str = ""
+    """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -89,6 +91,20 @@ class MultiMixBatch:
     unlabelled_classes: TwoViews | None = None
     labelled_masks: LabelledMasks | None = None
     unlabelled_masks: Float[Tensor, "B C H W"] | None = None
+
+    def split(self, parts: int) -> Iterator["MultiMixBatch"]:
+        """`parts` batches that each hold the same share of every stream; all sizes are divisible by `parts`."""
+        for i in range(parts):
+            yield _slice(self, i, parts)
+
+
+def _slice(carrier: Any, part: int, parts: int) -> Any:
+    """The part's rows of a tensor, or of every tensor in a carrier."""
+    if carrier is None:
+        return None
+    if isinstance(carrier, Tensor):
+        return carrier[part * len(carrier) // parts : (part + 1) * len(carrier) // parts]
+    return type(carrier)(*(_slice(getattr(carrier, f.name), part, parts) for f in fields(carrier)))
 
 
 @dataclass(frozen=True)
@@ -152,6 +168,8 @@ class Prediction:
     """Scaled to [0, 1] by its own 99.5th percentile; None without a class head."""
     spacing: tuple[float, float] | None = None
     """Millimetres per pixel (row, column), None where unknown."""
+    spacing_note: str = ""
+    """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
 
     def area_px(self, structure: str) -> int:
         """Pixels of `structure` at the radiograph's own size."""
