@@ -1,5 +1,7 @@
 """The paper's methods and published hyper-parameters."""
 
+from dataclasses import replace
+
 import pytest
 
 from multimix.config import RunConfig
@@ -53,9 +55,11 @@ def test_the_published_hyper_parameters():
     assert not streams.balanced
 
 
-def test_the_default_is_the_tuned_recipe_with_the_papers_objective():
-    assert recipe("tuned") == RunConfig()
-    assert recipe("tuned").objective == recipe("paper").objective
+def test_the_tuned_recipe_weighs_the_papers_terms_anew():
+    assert recipe("paper").objective == RunConfig().objective
+    assert recipe("tuned").objective == replace(
+        RunConfig().objective, threshold=0.95, pseudo_weight=1.0, dice_weight=20.0
+    )
     assert RECIPES.keys() == {"tuned", "paper"}
 
 

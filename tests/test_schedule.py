@@ -3,9 +3,10 @@
 import math
 
 import pytest
+import torch
 
-from multimix.config import OptimConfig
-from multimix.schedule import learning_rate
+from multimix.config import OptimConfig, RunConfig
+from multimix.schedule import learning_rate, parts
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,30 @@ def test_one_cycle_of_few_steps(steps: int):
 def test_step_decay(step: int, expected: float):
     config = OptimConfig(schedule="step", learning_rate=1e-4, decay_every=4000, steps=20_000)
     assert learning_rate(config, step) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("size", "streams", "expected"),
+    [
+        (256, (10, 10, 10), 5),
+        (128, (16, 16, 8), 2),
+        (64, (16, 16, 8), 1),
+        (512, (16, 16, 8), 8),
+        (256, (7, 7, 7), 7),
+        (256, (10, 7, 3), 1),
+    ],
+)
+def test_parts_fit_the_caches_and_divide_every_stream(
+    size: int, streams: tuple[int, int, int], expected: int
+) -> None:
+    names = ("classes", "unlabelled_classes", "masks")
+    config = RunConfig.from_mapping(
+        {"data": {"size": size}, "streams": dict(zip(names, streams, strict=True))}
+    )
+    assert parts(config, torch.device("cpu")) == expected
+    assert parts(config, torch.device("cuda")) == 1
+
+
+def test_parts_as_asked_for() -> None:
+    config = RunConfig.from_mapping({"streams": {"parts": 4}})
+    assert parts(config, torch.device("cpu")) == parts(config, torch.device("cuda")) == 4

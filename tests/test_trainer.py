@@ -216,25 +216,6 @@ def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path) -> Non
         torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("size", "streams", "parts"),
-    [
-        (256, (10, 10, 10), 5),
-        (128, (16, 16, 8), 2),
-        (64, (16, 16, 8), 1),
-        (512, (16, 16, 8), 8),
-        (256, (7, 7, 7), 7),
-    ],
-)
-def test_parts_fit_the_caches_and_divide_every_stream(
-    manifest: Path, tmp_path: Path, size: int, streams: tuple[int, int, int], parts: int
-) -> None:
-    names = ("classes", "unlabelled_classes", "masks")
-    config = tiny.run_config(manifest, data={"size": size}, streams=dict(zip(names, streams, strict=True)))
-    assert multimix.trainer._parts(config, torch.device("cpu")) == parts
-    assert multimix.trainer._parts(config, torch.device("cuda")) == 1
-
-
 def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
     arguments = [
         *(str(manifest), *tiny.OPTIONS, "--steps", "30", "--set", "validate_every=7"),

@@ -1,6 +1,10 @@
 """Algorithm 1: what one step minimises, for every method of `recipes.METHODS`."""
 
-from torch import Generator, Tensor, nn, no_grad
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import fields
+
+from torch import Generator, Tensor, nn, no_grad, stack
 
 from multimix.config import ObjectiveConfig
 from multimix.losses import CONSISTENCIES, classification_loss, dice_loss, pseudo_label_loss
@@ -58,3 +62,32 @@ def total(terms: LossBreakdown, weights: ObjectiveConfig) -> Tensor:
     )
     present = [weight * term for weight, term in weighted if term is not None]
     return sum(present[1:], present[0])
+
+
+def gradient(
+    objective: Objective,
+    batch: MultiMixBatch,
+    rng: Generator | None = None,
+    *,
+    parts: int = 1,
+    autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
+    backward: Callable[[Tensor], None] = Tensor.backward,
+) -> LossBreakdown:
+    """Add the gradient of the total loss to `.grad`; returns the terms, detached.
+
+    The batch is computed in `parts` equal parts one after another, in the memory of one of them: as every term is a
+    mean over images, the mean over equal parts is the mean over all. `parts` divides the size of every stream.
+    """
+    computed = []
+    for part in batch.split(parts):
+        with autocast():
+            terms = objective(part, rng)
+            loss = total(terms, objective.weights) / parts
+        backward(loss)
+        computed.append(terms)
+    return _mean(computed)
+
+
+def _mean(parts: Sequence[LossBreakdown]) -> LossBreakdown:
+    values = {f.name: [getattr(part, f.name) for part in parts] for f in fields(LossBreakdown)}
+    return LossBreakdown(**{k: None if v[0] is None else stack(v).detach().mean() for k, v in values.items()})

@@ -23,9 +23,15 @@ EPSILON = 1e-5
 def channels_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """The same values with the channels of a pixel beside each other in memory."""
     _, channels, height, width = x.shape
-    x = x.contiguous(memory_format=torch.channels_last)
+    if channels > 1:
+        return x.contiguous(memory_format=torch.channels_last)
     # A single channel lies both ways at once; only the strides tell convolutions which one is meant.
-    return x.as_strided(x.shape, (height * width * channels, 1, width * channels, channels))
+    return x.contiguous().as_strided(x.shape, (height * width, 1, width, 1))
+
+
+def is_channels_last(x: Tensor) -> bool:
+    """Whether `channels_last` would leave x (B C H W) as it is; said by the strides, also of a single channel."""
+    return x.stride(1) == 1
 
 
 class _NormalisedLeakyReLU(torch.autograd.Function):
@@ -45,6 +51,8 @@ class _NormalisedLeakyReLU(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dy: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
         y, rstd = ctx.saved_tensors
+        if y.is_contiguous():  # layouts that differ would cost more than this copy
+            dy = dy.contiguous()
         mean_dzx = (dy * y).mean(dim=(2, 3), keepdim=True)
         dz = torch.ops.aten.leaky_relu_backward(dy, y, SLOPE, True)
         mean_dz = dz.mean(dim=(2, 3), keepdim=True)

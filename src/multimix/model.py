@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from multimix.errors import UsageError
-from multimix.layers import channels_last, dropout, normalise
+from multimix.layers import channels_last, dropout, is_channels_last, normalise
 from multimix.saliency import input_gradient
 from multimix.types import ModelOutput
 
@@ -49,11 +49,16 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(Block(i, o, p) for i, o in zip(inputs, widths, strict=True))
 
     def forward(self, x: Tensor, rng: Generator | None = None) -> list[Tensor]:
-        """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16)."""
-        features: list[Tensor] = []
+        """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16).
+
+        Blocks compute in the layout of `x`, see `layers`; pools and skips are channels-last, where they are fast.
+        """
+        exact, features = not is_channels_last(x), list[Tensor]()
         for block in self.blocks:
-            x = block(F.max_pool2d(x, 2) if features else x, rng)
-            features.append(x)
+            if features:
+                x = F.max_pool2d(features[-1], 2)
+                x = x.contiguous() if exact else x
+            features.append(channels_last(block(x, rng)))
         return features
 
 
@@ -104,8 +109,8 @@ class Decoder(nn.Module):
 
     def forward(self, features: list[Tensor], bridge: Tensor | None, rng: Generator | None = None) -> Tensor:
         """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
-        x, *skips = map(channels_last, reversed(features))
-        for skip, block in zip(skips, self.blocks, strict=True):
+        x = features[-1]
+        for skip, block in zip(features[-2::-1], self.blocks, strict=True):
             # Size, not scale, so that a 1 x 1 map is no special case.
             x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
             parts = [x, skip] if bridge is None else [x, skip, channels_last(bridge)]

@@ -1,8 +1,26 @@
-"""The learning rate as a function of the step."""
+"""How a step is taken: its learning rate, and the parts in which it is computed."""
 
 import math
 
-from multimix.config import OptimConfig
+import torch
+
+from multimix.config import OptimConfig, RunConfig
+
+PIXELS_AT_ONCE = 2 * 256 * 256
+"""Pixels of a stream that a CPU computes at a time: the widest activation of these, 8 MB, stays in its caches."""
+
+
+def parts(config: RunConfig, device: torch.device) -> int:
+    """Into how many equal parts a step is cut: what is asked for, or on a CPU what its caches hold."""
+    streams = config.streams
+    if streams.parts is not None:
+        return streams.parts
+    if device.type != "cpu":
+        return 1
+    sizes = (streams.classes, streams.unlabelled_classes, streams.masks)
+    pixels, common = max(sizes) * config.data.size**2, math.gcd(*sizes)
+    divisors = [n for n in range(1, common + 1) if common % n == 0]
+    return next((n for n in divisors if pixels / n <= PIXELS_AT_ONCE), common)
 
 
 def learning_rate(config: OptimConfig, step: int) -> float:

@@ -10,7 +10,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -21,7 +21,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from multimix.algorithm import Objective, total
+from multimix.algorithm import Objective, gradient
 from multimix.checkpoint import BEST, LAST, ModelSpec, TrainingState, load_state, save_model, save_state
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
@@ -31,16 +31,13 @@ from multimix.model import MultiMix
 from multimix.prepare import Prepared, prepare
 from multimix.recipes import method
 from multimix.runlog import RunLog
-from multimix.schedule import learning_rate
+from multimix.schedule import learning_rate, parts
 from multimix.seeds import derive, generator
 from multimix.types import LossBreakdown
 from multimix.validation import validate
 
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""
-
-PIXELS_PER_PART = 2 * 256 * 256
-"""Pixels of a stream that a CPU computes at a time: the widest activation of these, 8 MB, stays in its caches."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,6 @@ class Trainer:
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
-        self.parts = _parts(config, self.fabric.device)
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
         self.recent: dict[str, list[Tensor]] = {}
@@ -124,20 +120,20 @@ class Trainer:
         batch = self.streams.batch(self.step)
         rng = generator(self.config.seed, "dropout", self.step, on=self.fabric.device)
         self.optimizer.zero_grad(set_to_none=True)
-        computed = []
-        # Every term is a mean over equally many images of a part, so the mean over parts is the mean over all.
-        for part in batch.split(self.parts):
-            with self.fabric.autocast():
-                terms = self.objective(part, rng)
-                loss = total(terms, self.config.objective) / self.parts
-            self.fabric.backward(loss)
-            computed.append(terms)
+        terms = gradient(
+            self.objective,
+            batch,
+            rng,
+            parts=parts(self.config, self.fabric.device),
+            autocast=self.fabric.autocast,
+            backward=self.fabric.backward,
+        )
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
         decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
         for name, tensor in self.model.state_dict().items():
             self.average[name].lerp_(tensor, 1 - decay)
-        return _mean(computed)
+        return terms
 
     def _remember(self, terms: LossBreakdown) -> None:
         for name, value in vars(terms).items():
@@ -240,28 +236,6 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
         widths=config.model.widths,
         dropout=config.model.dropout,
         bridge=row.bridge,
-    )
-
-
-def _parts(config: RunConfig, device: torch.device) -> int:
-    """Into how many equal parts a step is cut: what is asked for, or on a CPU what its caches hold."""
-    streams, size = config.streams, config.data.size
-    common = math.gcd(streams.classes, streams.unlabelled_classes, streams.masks)
-    if streams.parts is not None:
-        return streams.parts
-    if device.type != "cpu":
-        return 1
-    largest = max(streams.classes, streams.unlabelled_classes, streams.masks)
-    divisors = [n for n in range(1, common + 1) if common % n == 0]
-    small = [n for n in divisors if largest // n * size * size <= PIXELS_PER_PART]
-    return small[0] if small else common
-
-
-def _mean(parts: Sequence[LossBreakdown]) -> LossBreakdown:
-    """Each term's mean over parts of equal size, detached."""
-    named = {f.name: [getattr(part, f.name) for part in parts] for f in fields(LossBreakdown)}
-    return LossBreakdown(
-        **{k: None if v[0] is None else torch.stack(v).detach().mean() for k, v in named.items()}
     )
 
 

@@ -1,0 +1,83 @@
+"""`multimix bench`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@click.command()
+@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
+@click.option(
+    "--images", type=click.IntRange(min=1), default=10, show_default=True, help="Per stream and step."
+)
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each."
+)
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write every figure to this file.")
+def bench(size: int, images: int, pairs: int, file: Path | None) -> None:
+    """Measure this machine: training step, answers, streams, start-up, beside the released schedule.
+
+    \b
+    Examples:
+      multimix bench                              some minutes: the released schedule is slow
+      multimix bench --size 128 --json bench.json
+
+    Ratios are the released schedule's seconds over ours, measured in turns. They need benchmarks/naive.py, which
+    lies in the repository and not in the package.
+    """
+    from rich.console import Console
+
+    from multimix.bench import bench as measure
+    from multimix.cli.progress import bar
+    from multimix.errors import UsageError
+    from multimix.io.writers import write_json
+
+    if size % 16:
+        raise UsageError(f"--size: expected a multiple of 16, got {size}. Choose e.g. 256.")
+    with bar("Measuring", "parts") as report:
+        results = measure(size=size, images=images, pairs=pairs, report=report)
+    if file is not None:
+        write_json(file, results)
+    Console().print(screen(results))
+
+
+def screen(results: dict[str, Any]) -> "Table":
+    """One screen of figures."""
+    from rich.table import Table
+
+    machine, step = results["machine"], results["train_step"]
+    table = Table(
+        "what",
+        "value",
+        "times faster than the released schedule",
+        title=f"{machine['processor']}, {machine['threads']} threads, torch {machine['torch']}, "
+        f"{results['size']} x {results['size']}, 5 streams of {results['images_per_stream']}",
+    )
+    table.add_row("training step, float32", f"{step['seconds']:.2f} s", _ratio(step))
+    half = results["train_step_bf16"]
+    table.add_row("training step, bfloat16", f"{half['seconds']:.2f} s", _ratio(half))
+    table.add_row("images a second in training", f"{step['images_per_second']:.1f}")
+    for name, found in results["inference"].items():
+        label = f"answer, {name.replace('batch', 'batch of ')}"
+        table.add_row(label, f"{1e3 * found['seconds_per_image']:.0f} ms an image", _ratio(found))
+    peak = results["peak_gflops"]["float32"]
+    table.add_row(
+        "arithmetic of a step",
+        f"{step['gflop']:.0f} GFLOP, {step['share_of_peak']:.0%} of {peak:.0f} GFLOP/s",
+    )
+    for name, share in step["share_by_part"].items():
+        table.add_row(f"  {name}", f"{share:.0%}")
+    need = results["streams"]["times_the_need"]
+    table.add_row("data streams", f"{need:.0f} times as fast as the step needs them")
+    table.add_row("memory peak", f"{results['memory_peak_mb']:.0f} MB")
+    table.add_row("multimix --help", f"{results['start_up']['help']:.2f} s")
+    table.add_row("multimix predict, one image", f"{results['start_up']['predict_one_image']:.1f} s")
+    return table
+
+
+def _ratio(found: dict[str, float]) -> str:
+    return f"{found['ratio']:.1f}" if "ratio" in found else ""

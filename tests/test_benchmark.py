@@ -1,0 +1,200 @@
+"""The grid: what is run, that it goes on where it stopped, and what is stored."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import tiny
+from multimix.benchmark import SPECS, Cell, Spec, run_benchmark, states, summary
+from multimix.errors import UsageError
+
+SPEC = """
+methods: [enc, multimix]
+class_labels: [6]
+mask_labels: [3]
+seeds: [0]
+class_source: [wards]
+mask_source: [lungs]
+run:
+  device: cpu
+  checkpoint_seconds: 0
+  validate_every: 10
+  data: {size: 16}
+  model: {widths: [2, 2, 2, 2, 2]}
+  streams: {classes: 2, unlabelled_classes: 2, masks: 2}
+  optim: {steps: 40}
+"""
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write_xrays(tmp_path_factory.mktemp("xrays") / "data")
+
+
+@pytest.fixture(scope="module")
+def spec_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("spec") / "spec.yaml"
+    file.write_text(SPEC)
+    return file
+
+
+@pytest.fixture(scope="module")
+def whole(manifest: Path, spec_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "benchmark"
+    ended = run_benchmark(Spec.read(spec_file), manifest, out, processes=2)
+    assert [state.state for state in ended] == ["finished", "finished"]
+    return out
+
+
+def test_the_grid_is_methods_times_the_budgets_they_use_times_seeds() -> None:
+    spec = Spec(methods=("u-net", "enc", "umtl"), class_labels=(5, None), mask_labels=(3,), seeds=(0, 7))
+    assert [cell.name for cell in spec.cells()] == [
+        *("u-net-m3-s0", "enc-c5-s0", "umtl-c5-m3-s0", "enc-call-s0", "umtl-call-m3-s0"),
+        *("u-net-m3-s7", "enc-c5-s7", "umtl-c5-m3-s7", "enc-call-s7", "umtl-call-m3-s7"),
+    ]
+
+
+def test_the_published_table_is_a_spec() -> None:
+    cells = Spec.read(Path("paper")).cells()
+    # Per seed: U-Net at 3 budgets, Enc and EncSSL at 3, five methods at 3 x 3.
+    assert len(cells) == 5 * (3 + 2 * 3 + 5 * 9)
+
+
+@pytest.mark.parametrize("name", ["quick", "smoke"])
+def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
+    assert (SPECS / f"{name}.yaml").is_file()
+    assert Spec.read(Path(name)).tuning
+
+
+def test_a_cell_differs_from_another_in_method_budget_and_seed_alone(manifest: Path, spec_file: Path) -> None:
+    spec = Spec.read(spec_file)
+    one = Cell("multimix", 6, 3, 0).config(spec, manifest).to_mapping()
+    other = Cell("enc", 6, None, 4).config(spec, manifest).to_mapping()
+    different = {key for key in one if one[key] != other[key]}
+    assert different == {"method", "seed", "data"}
+    assert {k for k in one["data"] if one["data"][k] != other["data"][k]} == {"mask_source", "mask_labels"}
+
+
+def test_what_is_stored(whole: Path) -> None:
+    facts = json.loads((whole / "multimix-c6-m3-s0" / "cell.json").read_text())
+    assert facts["method"] == "multimix"
+    assert facts["steps"] == 40
+    assert facts["in_domain"] == ["lungs", "wards"]
+    assert facts["classes"] == ["NORMAL", "PNEUMONIA"]
+    table = pd.read_parquet(whole / "multimix-c6-m3-s0" / "per_image.parquet")
+    assert table["source"].value_counts().to_dict() == {"wards": 6, "lungs": 3}
+    scores = pd.read_csv(whole / "summary.csv")
+    assert set(scores["method"]) == {"enc", "multimix"}
+    mine = scores.query("method == 'multimix' and metric == 'dice_lungs'")
+    assert mine["value"].item() == pytest.approx(table["dice_lungs"].mean())
+
+
+def test_both_methods_saw_the_same_labels(whole: Path) -> None:
+    labelled = []
+    for cell in ("enc-c6-s0", "multimix-c6-m3-s0"):
+        split = pd.read_csv(whole / cell / "run" / "split.csv")
+        labelled.append(
+            sorted(split[split["role"] == "labelled_classes"]["image"].map(lambda p: Path(p).name))
+        )
+    assert labelled[0] == labelled[1]
+    assert len(labelled[0]) == 6
+
+
+def test_a_finished_benchmark_is_not_run_again(whole: Path, manifest: Path, spec_file: Path) -> None:
+    before = {file: file.stat().st_mtime_ns for file in whole.rglob("cell.json")}
+    run_benchmark(Spec.read(spec_file), manifest, whole)
+    assert {file: file.stat().st_mtime_ns for file in whole.rglob("cell.json")} == before
+
+
+def test_killed_in_the_middle_it_ends_in_the_same_table(
+    whole: Path, manifest: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    command = [
+        sys.executable,
+        "-m",
+        "multimix",
+        "benchmark",
+        spec_file,
+        "--data",
+        manifest,
+        "--out",
+        out,
+        "-j",
+        "1",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        log = out / "enc-c6-s0" / "run" / "log.jsonl"
+        deadline = time.monotonic() + 120
+        while not (log.is_file() and log.stat().st_size) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    # Its worker notices at its next step, or has finished its cell.
+    run_until_quiet(out)
+    assert not (out / "summary.csv").exists()
+    spec = Spec.read(spec_file)
+    assert all(state.state == "finished" for state in run_benchmark(spec, manifest, out))
+    assert (out / "summary.csv").read_bytes() == (whole / "summary.csv").read_bytes()
+    for cell in spec.cells():
+        for name in ("per_image.parquet", "scores.json"):
+            assert (out / cell.name / name).read_bytes() == (whole / cell.name / name).read_bytes()
+
+
+def run_until_quiet(folder: Path) -> None:
+    """Wait until nothing below `folder` has changed for a second."""
+    deadline, newest = time.monotonic() + 60, 0.0
+    while time.monotonic() < deadline:
+        now = max((p.stat().st_mtime for p in folder.rglob("*") if p.exists()), default=0.0)
+        if now == newest:
+            return
+        newest = now
+        time.sleep(1)
+
+
+def test_a_cell_that_fails_costs_no_other(manifest: Path, tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(
+        SPEC.replace("class_labels: [6]", "class_labels: [1000]").replace("[enc, multimix]", "[enc, u-net]")
+    )
+    spec = Spec.read(file)
+    ended = run_benchmark(spec, manifest, tmp_path / "out", processes=2)
+    assert [state.state for state in ended] == ["failed", "finished"]
+    assert "1000" in ended[0].reason
+    assert [state.state for state in states(spec, tmp_path / "out")] == ["failed", "finished"]
+    assert set(summary(tmp_path / "out", spec.cells())["method"]) == {"u-net"}
+
+
+def test_another_spec_in_the_same_folder_is_refused(whole: Path, manifest: Path, spec_file: Path) -> None:
+    with pytest.raises(UsageError, match="another spec"):
+        run_benchmark(Spec(methods=("enc",)), manifest, whole)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("methods: [magic]", "Unknown --method 'magic'"),
+        ("seeds: []", "seeds: expected at least one"),
+        ("colour: red", "Unknown configuration field 'colour'"),
+        ("run: {optim: {steps: 0}}", "--steps"),
+        ("recipe: best", "Unknown --recipe 'best'"),
+        ("[1, 2]", "expected a YAML mapping"),
+        ("a: [", "not a readable YAML file"),
+    ],
+)
+def test_specs_that_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    with pytest.raises(UsageError, match=expected.replace("[", r"\[")):
+        Spec.read(tmp_path / "spec.yaml")
+
+
+def test_without_data_it_says_so(tmp_path: Path, spec_file: Path) -> None:
+    with pytest.raises(UsageError, match="--data"):
+        run_benchmark(Spec.read(spec_file), None, tmp_path / "out")
