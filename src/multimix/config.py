@@ -271,6 +271,10 @@ def _plain(value: Any) -> Any:
 
 
 def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
+    """`base` with the values of a nested mapping; `prefix` is what errors put before a field's name.
+
+    UsageError on unknown names and wrong types.
+    """
     kinds = typing.get_type_hints(cls)
     changes: dict[str, Any] = {}
     for key, value in mapping.items():

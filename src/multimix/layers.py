@@ -42,14 +42,14 @@ class _NormalisedLeakyReLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def forward(ctx, x: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         y, rstd = _standardise(x)
         y = F.leaky_relu_(y, SLOPE)
         ctx.save_for_backward(y, rstd)
         return y
 
     @staticmethod
-    def backward(ctx, dy: Tensor) -> Tensor:  # type: ignore[no-untyped-def, override]
+    def backward(ctx, dy: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
         y, rstd = ctx.saved_tensors
         if y.is_contiguous():  # layouts that differ would cost more than this copy
             dy = dy.contiguous()

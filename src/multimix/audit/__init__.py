@@ -1,0 +1,113 @@
+"""What broke the paper's released code, looked for in any run folder.
+
+    findings       what an audit says
+    material       everything known about a run, read once and only where a check asks for it
+    evaluations    stored scores and per-image tables, read
+    learning       loss terms, pseudo-labels, the choice of the checkpoint, weights
+    division       patients, pictures, roles and labels across splits
+    normalisation  values that the network sees in training and in prediction
+    shortcuts      image sizes and thumbnails that tell the class
+    judging        stored scores against the trivial answer and against the stored weights
+    arithmetic     stored scores against each other
+
+    report = audit(Path("RUN"))
+    for finding in report.findings: ...
+
+Every check is a function from Material to findings. One that cannot be made says why, as Unchecked, and the others
+go on: a run whose data has moved still has its log judged.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from multimix.audit.findings import FAULTS, SEVERITIES, AuditReport, Finding, Severity, Unchecked
+from multimix.errors import MultimixError
+
+if TYPE_CHECKING:
+    from multimix.audit.material import Material
+    from multimix.types import Report
+
+__all__ = ["FAULTS", "SEVERITIES", "AuditReport", "Finding", "Severity", "Unchecked", "audit"]
+
+Check = Callable[["Material"], Iterator[Finding | Unchecked]]
+
+
+def audit(
+    run: Path,
+    manifest: Path | None = None,
+    *,
+    scores: Sequence[Path] = (),
+    progress: "Report | None" = None,
+) -> AuditReport:
+    """Audit a folder that `multimix train` wrote, or a cell of a benchmark.
+
+    `manifest`: the data, where it is no longer where the run says. `scores`: folders with an evaluation of the run
+    (scores.json, per_image.*), beside those in RUN/evaluation. `progress` is told of checks done and checks in all,
+    and of the share of images decoded where the cache of the training has to be built again.
+
+    Raises CheckpointError where `run` holds neither a training run nor an evaluation.
+    """
+    from multimix.audit.material import open_material
+
+    checks = _checks()
+    done = 0
+
+    def decoding(images: int, of: int) -> None:
+        if progress is not None:
+            progress(done, len(checks), {"decoded": images / of})
+
+    material = open_material(run, manifest, tuple(scores), decoding)
+    findings: list[Finding] = []
+    unchecked: list[Unchecked] = []
+    checked: list[str] = []
+    for done, (fault, check) in enumerate(checks, start=1):
+        missed = False
+        try:
+            for found in check(material):
+                if isinstance(found, Finding):
+                    findings.append(found)
+                else:
+                    unchecked.append(found)
+                    missed = True
+        except MultimixError as error:
+            unchecked.append(Unchecked(fault, str(error)))
+            missed = True
+        except Exception as error:  # a damaged run can break a check anywhere; the others still count
+            reason = f"the check failed ({type(error).__name__}: {' '.join(str(error).split())[:200]})."
+            unchecked.append(Unchecked(fault, reason))
+            missed = True
+        if not missed or any(found.fault == fault for found in findings):
+            checked.append(fault)
+        if progress is not None:
+            progress(done, len(checks))
+    findings.sort(key=lambda found: SEVERITIES.index(found.severity))
+    return AuditReport(material.run, tuple(findings), tuple(unchecked), tuple(checked))
+
+
+def _checks() -> list[tuple[str, Check]]:
+    """Fault -> its check, in the order in which they run."""
+    from multimix.audit import arithmetic, division, judging, learning, normalisation, shortcuts
+
+    return [
+        ("weights-not-finite", learning.weights_not_finite),
+        ("pseudo-labels-none", learning.pseudo_labels_none),
+        ("pseudo-labels-all", learning.pseudo_labels_all),
+        ("best-is-first", learning.best_is_first),
+        ("shared-patient", division.shared_patient),
+        ("wrong-role", division.wrong_role),
+        ("visible-labels", division.visible_labels),
+        ("same-stream", division.same_stream),
+        ("unseen-class", division.unseen_class),
+        ("shared-pixels", division.shared_pixels),
+        ("data-changed", division.data_changed),
+        ("zero-gradient", learning.zero_gradient),
+        ("best-not-best", learning.best_not_best),
+        ("normalisation", normalisation.normalisation),
+        ("size-shortcut", shortcuts.size_shortcut),
+        ("thumbnail-shortcut", shortcuts.thumbnail_shortcut),
+        ("below-trivial", judging.below_trivial),
+        ("impossible-scores", arithmetic.impossible_scores),
+        ("collapse", judging.collapse),
+        ("stale-evaluation", judging.stale_evaluation),
+    ]

@@ -1,0 +1,71 @@
+"""Stored evaluations: scores.json and the per-image table beside it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multimix.errors import MultimixError
+
+_TEXT = ("image", "source", "split", "patient", "label", "predicted")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one call of `multimix evaluate` stored."""
+
+    folder: Path
+    scores: tuple[Mapping[str, Any], ...]
+    """Of scores.json: source, split, images, patients, metrics."""
+    table: pd.DataFrame | None
+    """per_image.csv or .parquet; None where there is none."""
+
+    def metrics(self, entry: Mapping[str, Any], field: str = "value") -> dict[str, float]:
+        """Metric name -> its `field` ('value', 'low', 'high', 'trivial') in one of `scores`, where that is a number."""
+        found = {}
+        for name, estimate in dict(entry.get("metrics") or {}).items():
+            number = estimate.get(field) if isinstance(estimate, Mapping) else None
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                found[str(name)] = float(number)
+        return found
+
+    def rows(self, entry: Mapping[str, Any]) -> pd.DataFrame | None:
+        """The per-image rows of one of `scores`; None where there are none."""
+        if self.table is None or not {"source", "split"} <= set(self.table):
+            return None
+        chosen = (self.table["source"] == entry.get("source")) & (self.table["split"] == entry.get("split"))
+        return self.table[chosen] if chosen.any() else None
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """The scores and the per-image table in `folder`; MultimixError where they are damaged."""
+    file = folder / "scores.json"
+    try:
+        scores = json.loads(file.read_text("utf-8"))["scores"]
+        entries = tuple(dict(entry) for entry in scores)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
+    for name in ("per_image.parquet", "per_image.csv"):
+        if (folder / name).is_file():
+            return Evaluation(folder, entries, _table(folder / name))
+    return Evaluation(folder, entries, None)
+
+
+def _table(file: Path) -> pd.DataFrame:
+    try:
+        if file.suffix == ".parquet":
+            table = pd.read_parquet(file)
+        else:
+            # A class may be called "NA" or "1", so names stay text.
+            table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        for name in set(table.columns) - set(_TEXT):
+            table[name] = pd.to_numeric(table[name]).astype("Float64").to_numpy(np.float64, na_value=np.nan)
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise MultimixError(f"{file}: cannot be read ({error}). Evaluate again.") from error
+    for name in set(_TEXT) & set(table.columns):
+        table[name] = table[name].fillna("")
+    return table

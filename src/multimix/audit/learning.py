@@ -1,0 +1,298 @@
+"""Checks of what was learned: loss terms, pseudo-labels, the choice of the checkpoint, weights.
+
+A term's gradient is measured, not read from the configuration: the network and the objective are built again, a batch
+is drawn as training draws it, and every term is differentiated alone. A term is dead where the gradient is zero for
+the best weights and for the initial ones, in several batches; one that has merely nothing left to teach is alive
+for the initial weights.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from multimix.algorithm import Objective, total
+from multimix.audit.findings import Finding, Unchecked
+from multimix.audit.material import Material
+from multimix.checkpoint import BEST, LAST, read_tensors
+from multimix.data.streams import encode_labels
+from multimix.errors import CheckpointError
+from multimix.model import MultiMix
+from multimix.seeds import derive, generator
+from multimix.types import LossBreakdown
+from multimix.validation import ValidationSet, validate
+
+BATCHES = 3
+"""Batches in which a term may show a gradient."""
+PER_BATCH = 8
+"""Images of each stream in them, at most."""
+DEAD = 1e-12
+"""Norm of a weighted gradient up to which it is zero; a live one is above 1e-6."""
+NONE_KEPT, ALL_KEPT = 0.01, 0.99
+"""Mean share of pseudo-labels over the run that counts as none, and as all."""
+ALL_KEPT_AT_FIRST = 0.95
+"""Every pseudo-label is kept late in a good run; a threshold that never chose has it so from the first line on."""
+SAME_SCORE = 0.02
+"""Largest difference between a validation score in the log and the same score computed now."""
+VALIDATION_PIXELS = 2000 * 128 * 128
+"""Validation images are scored again up to this many pixels, which take some ten seconds on one core."""
+
+_WEIGHT = {
+    "classification": "1",
+    "pseudo_label": "objective.pseudo_weight",
+    "dice": "objective.dice_weight",
+    "consistency": "objective.consistency_weight",
+}
+
+
+def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
+    """Weights that are NaN or infinite, in the best and the last checkpoint."""
+    files = [material.run / name for name in (BEST, LAST) if (material.run / name).is_file()]
+    if not files:
+        raise CheckpointError(f"{material.run}: holds no weights.")
+    for file in files:
+        tensors, _ = read_tensors(file)
+        broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+        if broken:
+            yield Finding(
+                "weights-not-finite",
+                "wrong",
+                file.name,
+                "Some weights are NaN or infinite, so every answer of this network is meaningless.",
+                "Use an earlier checkpoint, or train again with a lower learning rate or in 32-true.",
+                {"tensors": len(broken), "of": len(tensors), "first": broken[0]},
+            )
+
+
+def zero_gradient(material: Material) -> Iterator[Finding | Unchecked]:
+    """Terms of the method that no weight feels."""
+    expected = _expected_terms(material)
+    streams, model = material.streams(PER_BATCH), material.loaded.model
+    present = {
+        "classification": "labelled_classes" in streams.samplers,
+        "pseudo_label": "unlabelled_classes" in streams.samplers,
+        "dice": "labelled_masks" in streams.samplers,
+        "consistency": {"labelled_masks", "unlabelled_masks"} <= set(streams.samplers),
+    }
+    wanted = [name for name in expected if present[name]]
+    norms, kept = _largest_gradients(material, model, wanted)
+    dead = [name for name in wanted if norms[name] <= DEAD]
+    if dead:  # finished, or never alive? A fresh network tells.
+        fresh, fresh_kept = _largest_gradients(material, _initial(material), dead)
+        kept = max(kept, fresh_kept)
+        dead = [name for name in dead if fresh[name] <= DEAD]
+    for name in expected:
+        if not present[name]:
+            reason = f"the run has no images for its term {name!r}, so there is nothing to differentiate."
+            yield Unchecked("zero-gradient", reason)
+        elif (
+            name in dead and name == "pseudo_label" and kept == 0 and material.config.objective.pseudo_weight
+        ):
+            reason = "no pseudo-label was confident in the batches drawn, so the gradient of that term is not known."
+            yield Unchecked("zero-gradient", reason)
+        elif name in dead:
+            yield _dead_term(material, name, norms)
+
+
+def _expected_terms(material: Material) -> list[str]:
+    row = material.method
+    flags = {
+        "classification": row.classify,
+        "pseudo_label": row.classify and row.pseudo_labels,
+        "dice": row.segment,
+        "consistency": row.segment and row.consistency,
+    }
+    return [name for name, has in flags.items() if has]
+
+
+def _initial(material: Material) -> MultiMix:
+    """The network before its first step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(material.config.seed, "initial weights"))
+        return material.loaded.spec.build()
+
+
+def _largest_gradients(
+    material: Material, model: MultiMix, names: Sequence[str]
+) -> tuple[dict[str, float], float]:
+    """Per term the largest norm of its weighted gradient over a few batches, and the largest share kept.
+
+    Later batches are drawn only where a term was silent in the earlier ones.
+    """
+    config, streams = material.config, material.streams(PER_BATCH)
+    objective = Objective(model, config.objective, multi_label=config.data.multi_label)
+    parameters = list(model.parameters())
+    flags = [p.requires_grad for p in parameters]
+    norms, kept = dict.fromkeys(names, 0.0), 0.0
+    model.requires_grad_(True)
+    try:
+        for step in range(BATCHES):
+            if step and all(norm > DEAD for norm in norms.values()):
+                break
+            terms = objective(streams.batch(step), generator(config.seed, "dropout", step))
+            kept = max(kept, 0.0 if terms.kept is None else float(terms.kept))
+            for name in names:
+                alone = total(LossBreakdown(**{name: getattr(terms, name)}), config.objective)
+                norms[name] = max(norms[name], _norm(alone, parameters))
+    finally:
+        for parameter, flag in zip(parameters, flags, strict=True):
+            parameter.requires_grad_(flag)
+    return norms, kept
+
+
+def _norm(loss: Tensor, parameters: Sequence[Tensor]) -> float:
+    if not loss.requires_grad:  # cut off from the weights altogether
+        return 0.0
+    gradients = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    squares = [float(gradient.double().square().sum()) for gradient in gradients if gradient is not None]
+    return math.sqrt(sum(squares))
+
+
+def _dead_term(material: Material, name: str, norms: dict[str, float]) -> Finding:
+    objective = material.config.objective
+    weight = {
+        "classification": 1.0,
+        "pseudo_label": objective.pseudo_weight,
+        "dice": objective.dice_weight,
+        "consistency": objective.consistency_weight,
+    }[name]
+    advice = (
+        "Find out what cuts it off from the weights (a detach, a softmax over one channel), and train again."
+    )
+    if weight == 0:
+        advice = f"Set {_WEIGHT[name]} above 0 and train again, or name a method without this term."
+    elif name == "consistency" and objective.consistency == "released":
+        advice = (
+            "The released KL is a softmax over one channel. Train again with objective.consistency=bernoulli, or call "
+            "the method by a name without this term."
+        )
+    others = {f"gradient of {other}": norm for other, norm in norms.items() if other != name}
+    return Finding(
+        "zero-gradient",
+        "wrong",
+        name,
+        f"The gradient of the term {name!r} is zero for trained and for fresh weights: it has taught the network "
+        "nothing, and what is claimed for it does not hold.",
+        advice,
+        {f"gradient of {name}": norms[name], "weight": weight, **others},
+    )
+
+
+def _kept(material: Material) -> list[float]:
+    if not (material.method.classify and material.method.pseudo_labels):
+        return []
+    return [value for _, value in material.logged("kept")]
+
+
+def pseudo_labels_none(material: Material) -> Iterator[Finding | Unchecked]:
+    """A confidence threshold that nothing passes."""
+    kept = _kept(material)
+    if not kept:
+        yield from _no_pseudo_labels(material, "pseudo-labels-none")
+    elif sum(kept) / len(kept) < NONE_KEPT:
+        yield Finding(
+            "pseudo-labels-none",
+            "wrong",
+            "pseudo_label",
+            "Hardly any unlabelled image was ever confident enough, so the run learned from labelled classes alone.",
+            "Lower objective.threshold, train longer, or report the run as the method without pseudo-labels.",
+            {"mean kept": sum(kept) / len(kept), "highest": max(kept), "lines": len(kept)}
+            | {"threshold": material.config.objective.threshold},
+        )
+
+
+def pseudo_labels_all(material: Material) -> Iterator[Finding | Unchecked]:
+    """A confidence threshold that everything passes, from the beginning on."""
+    kept = _kept(material)
+    if not kept:
+        yield from _no_pseudo_labels(material, "pseudo-labels-all")
+    elif sum(kept) / len(kept) >= ALL_KEPT and kept[0] >= ALL_KEPT_AT_FIRST:
+        yield Finding(
+            "pseudo-labels-all",
+            "wrong",
+            "pseudo_label",
+            "Every pseudo-label was kept from the first steps on: the threshold chooses nothing, and the network is "
+            "taught its own mistakes.",
+            "Raise objective.threshold above what an untrained network answers (1 / number of classes), and train "
+            "again.",
+            {"mean kept": sum(kept) / len(kept), "first": kept[0], "lines": len(kept)}
+            | {"threshold": material.config.objective.threshold},
+        )
+
+
+def _no_pseudo_labels(material: Material, fault: str) -> Iterator[Unchecked]:
+    if material.method.classify and material.method.pseudo_labels:
+        yield Unchecked(fault, "the log has no 'kept': the run had no unlabelled class images.")
+
+
+def best_is_first(material: Material) -> Iterator[Finding | Unchecked]:
+    """A best checkpoint that was not chosen: validation never ran, or never improved."""
+    scores = material.logged("score")
+    last = max(int(line.get("step", 0)) for line in material.log)
+    if not scores:
+        yield Finding(
+            "best-is-first",
+            "wrong",
+            "validation",
+            "Validation never ran, so the best checkpoint was not chosen: it is whatever was saved.",
+            "Give some images of the training sources the split val, and train again.",
+            {"validations": 0, "steps": last},
+        )
+        return
+    step, best = max(scores, key=lambda pair: pair[1])  # the first of several that are equal
+    if len(scores) == 1 and step == last:
+        reason = f"validation ran once, after step {step}: there was nothing to choose. Lower validate_every."
+        yield Unchecked("best-is-first", reason)
+    elif step == scores[0][0] and (best < 1 or len(scores) == 1):  # a perfect score leaves nothing to improve
+        yield Finding(
+            "best-is-first",
+            "wrong",
+            "validation",
+            "The best checkpoint is that of the first validation: training after it changed nothing for the better, or "
+            "validation does not see the network.",
+            "Look at the scores in log.jsonl. Equal ones mean that validation is broken, falling ones that the "
+            "learning rate is too high.",
+            {
+                "best step": step,
+                "steps": last,
+                "best": best,
+                "last": scores[-1][1],
+                "validations": len(scores),
+            },
+        )
+
+
+def best_not_best(material: Material) -> Iterator[Finding | Unchecked]:
+    """Best weights that do not score on the validation images what the log says."""
+    scores = material.logged("score")
+    if not scores:
+        raise CheckpointError("validation never ran, so there is no score to compare with.")
+    sets, images = material.sets, material.images
+    size = material.config.data.size
+    count = len(sets.val_classes) + len(sets.val_masks)
+    if not count:
+        raise CheckpointError("split.csv has no validation images that the manifest knows.")
+    if count * size * size > VALIDATION_PIXELS:
+        raise CheckpointError(f"{count} validation images of {size} x {size} are too many to score again.")
+    row = {record.image: i for i, record in enumerate(sets.everything)}
+    labelled = len(sets.labelled_masks)
+    chosen = [row[record.image] for record in sets.val_classes]
+    validation = ValidationSet(
+        images.images[chosen] if chosen else images.images[:0],
+        encode_labels(sets.val_classes, sets.classes, material.config.data.multi_label),
+        material.masks.images[labelled:],
+        material.masks.masks[labelled:],
+    )
+    now = validate(material.loaded.model, validation, torch.device("cpu"))["score"]
+    step, best = max(scores, key=lambda pair: pair[1])
+    if not abs(now - best) <= SAME_SCORE:
+        yield Finding(
+            "best-not-best",
+            "wrong",
+            BEST,
+            "The best weights do not have the validation score that the log gives for them: they are of another step "
+            "or run, or validation was done otherwise.",
+            f"Train again, or restore the {BEST} of step {step}; evaluate anew.",
+            {"score in log": best, "score now": now, "step": step, "images": count},
+        )
