@@ -14,7 +14,9 @@ from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.evaluate import evaluate_source, write_scores
-from multimix.predict import Summary, load, predict_files
+from multimix.predict import load
+from multimix.predict_files import Summary, predict_files
+from multimix.recipes import recipe
 from multimix.trainer import Progress, train
 from multimix.types import Estimate, Report, Scores
 
@@ -84,7 +86,8 @@ def demo_config(manifest: Path, method: str, steps: int, size: int, seed: int) -
                 "size": size,
             },
             "optim": {"steps": steps},
-        }
+        },
+        recipe("tuned"),
     )
 
 

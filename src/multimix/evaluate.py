@@ -103,7 +103,7 @@ def evaluate_source(
         _membership(labels, files, predictor.classes, predictor.multi_label)
     base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
     trivial = _TrivialMasks(predictor.trivial_masks)
-    radiographs = (read_image(record.image, predictor.channels) for record in judged)
+    radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
     for record, prediction in zip(judged, predictor.predict_radiographs(radiographs), strict=True):

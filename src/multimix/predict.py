@@ -1,17 +1,10 @@
-"""From radiographs to answers: the predictor, for Python and for whole folders.
-
-Predictor       paths, arrays or tensors -> Prediction, each at its own size
-predict_files   files and folders -> predictions.csv, masks/*.png, overlays/*.png
-"""
+"""From radiographs to answers: paths, arrays or tensors in, a Prediction of each at its own size out."""
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,20 +14,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from multimix.checkpoint import load_model
-from multimix.errors import ImageError, MultimixError, UsageError
+from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
-from multimix.io.overlay import overlay
-from multimix.io.readers import find_images, read_image
 from multimix.io.resize import to_model_size
-from multimix.io.writers import write_csv, write_png
 from multimix.model import MultiMix
 from multimix.types import Prediction, Radiograph
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
-
-FILES_AT_ONCE = 4
-"""Radiographs of full size in each stage of `predict_files` (reading, computing, writing)."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +109,7 @@ class Predictor:
             masks=masks,
             saliency=None if saliency is None else _saliency(saliency, radiograph.size),
             spacing=radiograph.spacing,
+            spacing_note=radiograph.spacing_note,
         )
 
     def _predicted(self, probabilities: Mapping[str, float]) -> str:
@@ -153,165 +141,6 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Pr
     )
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What `predict_files` did."""
-
-    done: int
-    """Inputs that were answered."""
-    failed: int
-    """Inputs whose row in the table says why they were not."""
-
-
-@dataclass(frozen=True)
-class _Job:
-    """One input and where its answer goes, relative to the output folder."""
-
-    path: Path
-    masks: Mapping[str, str]
-    overlay: str
-    error: str = ""
-
-
-def predict_files(
-    predictor: Predictor,
-    inputs: Sequence[Path],
-    out: Path,
-    *,
-    progress: Callable[[int, int], None] | None = None,
-) -> Summary:
-    """Answer files and folders (searched recursively) into the folder `out`.
-
-    out/predictions.csv has a row per input, in order: path, status ('ok' or 'failed'), predicted, p_<class>,
-    area_px_<structure>, area_mm2_<structure> where a spacing is known, mask, overlay (both relative to `out`;
-    masks of several structures joined by '|'), error. out/masks and out/overlays have PNGs of the input's own
-    size, masks with 0 and 255, named after the input and its place below the folder that was given.
-
-    A file that cannot be read is a row that says why. `progress` is called after each input with the number
-    done and the number of all. Memory does not grow with the number of inputs; what is done when an exception
-    ends the work is in the table. Raises UsageError where there is nothing to do or `out` is no place for it,
-    MultimixError where it cannot be written.
-    """
-    _check_out(out)
-    jobs = _jobs(predictor, inputs, out)
-    rows: list[dict[str, Any]] = []
-    table, columns = out / "predictions.csv", _columns(predictor, has_spacing=False)
-    write_csv(table, [], columns)
-    try:
-        with ThreadPoolExecutor(2) as readers, ThreadPoolExecutor(2) as writers:
-            read = _ahead(readers, partial(_read, predictor.channels), jobs)
-            for row in _ahead(writers, partial(_write, out), _answers(predictor, read)):
-                rows.append(row)
-                if progress is not None:
-                    progress(len(rows), len(jobs))
-    finally:
-        has_spacing = any(key.startswith("area_mm2_") for row in rows for key in row)
-        write_csv(table, rows, _columns(predictor, has_spacing))
-    done = sum(row["status"] == "ok" for row in rows)
-    return Summary(done, len(rows) - done)
-
-
-def _check_out(out: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: expected a folder to write to, found a file; choose another --out.")
-    for name in ("masks", "overlays"):
-        if (out / name).exists() and not (out / "predictions.csv").exists():
-            raise UsageError(
-                f"{out / name}: exists but was not written by predict (no predictions.csv beside it) "
-                "and might be overwritten; choose another --out."
-            )
-
-
-def _jobs(predictor: Predictor, inputs: Sequence[Path], out: Path) -> list[_Job]:
-    """The inputs in order, each once, with output names that no other input has."""
-    ours = [(out / name).resolve() for name in ("masks", "overlays")]
-    found: dict[Path, tuple[PurePosixPath, str]] = {}
-    empty = 0
-    for path in map(Path, inputs):
-        try:
-            files = find_images([path])
-            if path.is_dir():  # what an earlier call wrote is no input
-                files = [f for f in files if not any(o in f.resolve().parents for o in ours)]
-            error = "" if files else f"{path}: no image in this folder but those that predict wrote"
-        except ImageError as reason:
-            files, error = [], str(reason)
-        if error:
-            empty += 1
-            found.setdefault(path, (PurePosixPath(path.name), error))
-        for file in files:
-            place = file.relative_to(path) if path.is_dir() else Path(file.name)
-            found.setdefault(file, (PurePosixPath(place.as_posix()), ""))
-    if len(found) == empty:
-        names = ", ".join(str(path) for path in inputs) or "no input"
-        raise UsageError(f"No image to answer: found none in {names}. Name image files or a folder of them.")
-    taken: set[str] = set()
-    return [_job(predictor, path, place, error, taken) for path, (place, error) in found.items()]
-
-
-def _job(predictor: Predictor, path: Path, place: PurePosixPath, error: str, taken: set[str]) -> _Job:
-    """Name the outputs after `place` without its suffix, numbered from 2 where a name is taken already."""
-    # File systems take 255 bytes; a structure, a number and a suffix are still to come.
-    stem = os.fsencode(place.stem)[:120].decode("utf-8", "ignore") or "image"
-    structures = predictor.structures
-    number = 1
-    while True:
-        name = str(place.parent / (stem if number == 1 else f"{stem}_{number}"))
-        masks = {s: f"masks/{name}{'' if len(structures) == 1 else f'_{s}'}.png" for s in structures}
-        # Compared without case, as some file systems do.
-        names = {n.casefold() for n in (*masks.values(), f"overlays/{name}.png")}
-        if not names & taken:
-            taken |= names
-            return _Job(path, masks, f"overlays/{name}.png", error)
-        number += 1
-
-
-def _read(channels: int, job: _Job) -> tuple[_Job, Radiograph | str]:
-    """The radiograph, or why there is none."""
-    if job.error:
-        return job, job.error
-    try:
-        return job, read_image(job.path, channels)
-    except MultimixError as error:
-        return job, str(error)
-
-
-def _answers(
-    predictor: Predictor, read: Iterable[tuple[_Job, Radiograph | str]]
-) -> Iterator[tuple[_Job, Radiograph | str, Prediction | None]]:
-    """Add the predictions, in order."""
-    for batch in _batches(read, FILES_AT_ONCE):
-        radiographs = [r for _, r in batch if isinstance(r, Radiograph)]
-        predictions = predictor.predict_radiographs(radiographs, FILES_AT_ONCE)
-        for job, radiograph in batch:
-            yield job, radiograph, next(predictions) if isinstance(radiograph, Radiograph) else None
-
-
-def _write(out: Path, answer: tuple[_Job, Radiograph | str, Prediction | None]) -> dict[str, Any]:
-    """Write the pictures of one answer and return its row."""
-    job, radiograph, prediction = answer
-    row: dict[str, Any] = {"path": str(job.path)}
-    if not isinstance(radiograph, Radiograph) or prediction is None:
-        return row | {"status": "failed", "error": radiograph}
-    for structure, mask in prediction.masks.items():
-        write_png(out / job.masks[structure], mask.astype(np.uint8) * 255)
-    write_png(out / job.overlay, overlay(radiograph.pixels, prediction.masks, prediction.saliency))
-    row |= {"status": "ok", "predicted": prediction.predicted}
-    row |= {f"p_{name}": round(p, 6) for name, p in prediction.probabilities.items()}
-    for structure in prediction.masks:
-        area = prediction.area_px(structure)
-        row[f"area_px_{structure}"] = area
-        if prediction.spacing is not None:
-            row[f"area_mm2_{structure}"] = round(area * prediction.spacing[0] * prediction.spacing[1], 2)
-    return row | {"mask": "|".join(job.masks.values()), "overlay": job.overlay}
-
-
-def _columns(predictor: Predictor, has_spacing: bool) -> list[str]:
-    probabilities = [f"p_{name}" for name in predictor.classes]
-    units = ("px", "mm2") if has_spacing else ("px",)
-    areas = [f"area_{unit}_{name}" for unit in units for name in predictor.structures]
-    return ["path", "status", "predicted", *probabilities, *areas, "mask", "overlay", "error"]
-
-
 def _resize(maps: Float[Tensor, "N h w"], size: tuple[int, int]) -> Float[Tensor, "N H W"]:
     return F.interpolate(maps[None].float(), size=size, mode="bilinear", antialias=True)[0]
 
@@ -327,14 +156,3 @@ def _batches(items: Iterable[_In], size: int) -> Iterator[list[_In]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:
-    """`map` in threads, in order, at most FILES_AT_ONCE items ahead of the consumer."""
-    waiting: deque[Future[_Out]] = deque()
-    for item in items:
-        waiting.append(pool.submit(function, item))
-        if len(waiting) > FILES_AT_ONCE:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

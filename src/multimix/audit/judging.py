@@ -168,7 +168,7 @@ def _difference(material: Material, row: pd.Series, record: Record) -> float:
     """How far the network's answer now is from the stored one, in tolerances: more than 1 is another answer."""
     loaded = material.loaded
     spec = loaded.spec
-    radiograph = read_image(record.image, spec.channels)
+    radiograph = read_image(record.image, spec.channels, force=True)
     image = to_model_size(torch.from_numpy(radiograph.pixels), spec.size)[None]
     differences = [0.0]
     stored = [float(row.get(f"p_{name}", np.nan)) for name in spec.classes]

@@ -56,7 +56,9 @@ def _decoded_otherwise(material: Material) -> Iterator[Finding]:
     differences, worst = [], ("", 0.0)
     for row in _spread(range(len(material.used)), FILES):
         path = material.used[row].image
-        answered = to_model_size(torch.from_numpy(read_image(path, channels).pixels), size).numpy()
+        answered = to_model_size(
+            torch.from_numpy(read_image(path, channels, force=True).pixels), size
+        ).numpy()
         trained = np.asarray(material.images.images[row], np.float32) / 255
         differences.append(float(np.abs(answered - trained).mean()))
         if differences[-1] > worst[1]:

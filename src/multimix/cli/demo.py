@@ -29,5 +29,6 @@ def demo(out: Path, seed: int) -> None:
     console.print(
         f"Pictures: {result.pictures}/  ({result.answered.done} new images: mask outline and saliency)\n"
         f"Table:    {out / 'answers' / 'predictions.csv'}\n"
-        "Next, with your own images: multimix data index FOLDER"
+        f"Next:     multimix serve {out / 'multimix'}  (a page to drop images on, at http://127.0.0.1:8000/)\n"
+        "          multimix data index FOLDER  (your own images)"
     )

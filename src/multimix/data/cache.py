@@ -162,7 +162,7 @@ def decode_record(
     record: Record, size: int, channels: int, structures: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image (C size size) and masks (S size size), both uint8, as the cache stores them."""
-    radiograph = read_image(record.image, channels)
+    radiograph = read_image(record.image, channels, force=True)
     image = to_model_size(torch.from_numpy(radiograph.pixels), size)
     masks = np.zeros((len(structures), size, size), np.uint8)
     for row, structure in enumerate(structures):

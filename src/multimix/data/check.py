@@ -73,7 +73,7 @@ def _look(record: Record) -> _Look:
     findings = []
     size = digest = None
     try:
-        image = read_image(record.image)
+        image = read_image(record.image, force=True)
         size = image.size
         grey = (image.pixels * 255).round().astype(np.uint8)
         digest = hashlib.sha256(repr(size).encode() + grey.tobytes()).hexdigest()

@@ -5,6 +5,7 @@ Levels  uint8 and uint16 are divided by 255 and 65535; floats must lie in [0, 1]
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
     if isinstance(source, (str, os.PathLike)):
         return read_image(Path(source), channels)
     if isinstance(source, Radiograph):
-        return Radiograph(_with_channels(source.pixels, channels), source.path, source.spacing)
+        return replace(source, pixels=_with_channels(source.pixels, channels))
     if isinstance(source, Tensor):
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()

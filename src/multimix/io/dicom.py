@@ -1,118 +1,125 @@
-"""DICOM radiographs (CR, DX, secondary capture): one frame, as the sender meant it to be seen.
+"""DICOM radiographs (CR, DX, secondary capture): one frame, at the size it was stored, 0 black.
 
-Pixels go through the modality LUT (or rescale), then the VOI LUT (or the first window), PS3.3 C.11.1 and
-C.11.2; MONOCHROME1 is inverted, so that 0 is black. Then [0, 1] is
-  with a window      the range the window maps to
-  with neither, 8 bit  0 to 255, as in a PNG of the same pixels
-  otherwise          the image's own minimum to maximum
-Spacing is PixelSpacing, else ImagerPixelSpacing, else NominalScannedPixelSpacing: (row, column) in mm.
-Needs the extra `multimix[dicom]`; files are never written and patient data is not read.
+How values become grey: `dicom_pixels`. What is refused, and what spacing is worth: `dicom_kind`.
+Needs the extra `multimix[dicom]`; patient data is not looked at.
 """
 
+import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.limits import check_size, explained
+from multimix.io.dicom_kind import refuse, spacing, text
+from multimix.io.dicom_pixels import colour, decoded, grey
+from multimix.io.limits import MAX_FILE_BYTES, Stream, check_bytes, check_size, explained
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset
+    from pydicom.dataset import FileDataset
 
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_COLOURS = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+_DELIMITER = b"\xfe\xff\xdd\xe0"  # ends compressed pixels, PS3.5 A.4
+_LARGE = 2**20  # an element of the header that is larger is left in the file until the header is approved
 
 
-def read_dicom(path: Path) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None]:
-    """Read pixels in [0, 1] (one channel, or three where the file has colour) and mm per pixel, if known.
+def read_dicom(
+    stream: Stream, name: str, *, force: bool = False
+) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None, str]:
+    """Pixels in [0, 1] (one channel, or three where the file has colour), mm per pixel, and what that is worth.
 
-    Raises ImageError where pydicom is missing, or the file is damaged, has several frames, no pixels, or a
-    compression or colour space that cannot be decoded.
+    `stream` is the file, at its beginning; errors call it `name`. Raises ImageError where pydicom is missing,
+    or the file is damaged, has several frames, no pixels, a compression or colour space that cannot be
+    decoded, or, unless `force`, shows something else than a frontal chest. OwnResult, an ImageError, where
+    multimix wrote it.
     """
+    header = read_header(stream, name)
+    with explained(name):
+        from pydicom import dcmread
+
+        refuse(header, name, force=force)
+        _check(name, header)
+        check_bytes(name, _bytes(stream))
+        if header.file_meta.TransferSyntaxUID.is_encapsulated and _DELIMITER not in stream.read():
+            raise ValueError("its compressed pixels are cut off")  # pydicom would say so in a warning
+        stream.seek(0)
+        dataset = dcmread(stream)
+        if "PixelData" not in dataset:
+            raise ImageError(
+                f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image, or is cut "
+                "off before it; give a CR or DX file, or copy this one again"
+            )
+        values = decoded(dataset, name)
+        pixels = colour(dataset, values) if values.ndim == 3 else grey(dataset, values)
+        return pixels, *spacing(dataset)
+
+
+def read_header(stream: Stream, name: str) -> "FileDataset":
+    """Everything before the pixels; ImageError where it is not DICOM or pydicom is missing."""
+    pydicom = require_pydicom(name)
+    with explained(name):
+        _check_deflated(stream, name)
+        stream.seek(0)
+        return pydicom.dcmread(stream, stop_before_pixels=True, defer_size=_LARGE)
+
+
+def require_pydicom(name: str | Path) -> ModuleType:
+    """The library, imported late because the core works without it; ImageError where it is missing."""
     try:
         import pydicom
     except ImportError as error:
         raise ImageError(
-            f"{path}: DICOM needs pydicom, which is not installed; run `pip install 'multimix[dicom]'`"
+            f"{name}: DICOM needs pydicom, which is not installed; run `pip install 'multimix[dicom]'`"
         ) from error
-    with explained(path):
-        dataset = pydicom.dcmread(path)
-        _check(path, dataset)
-        values = _decoded(path, dataset)
-        pixels = _colour(dataset, values) if values.ndim == 3 else _grey(path, dataset, values)
-        return pixels, _spacing(dataset)
+    return pydicom
 
 
-def _check(path: Path, dataset: "Dataset") -> None:
+def _check(name: str, header: "FileDataset") -> None:
     """Refuse, from the header alone, what is not one frame of grey or RGB pixels of a sensible size."""
-    if "PixelData" not in dataset or not dataset.get("Rows") or not dataset.get("Columns"):
+    if not header.get("Rows") or not header.get("Columns"):
         raise ImageError(
-            f"{path}: DICOM object of modality {dataset.get('Modality', 'unknown')} has no image; "
+            f"{name}: DICOM object of modality {text(header, 'Modality') or 'unknown'} has no image; "
             "give a CR or DX file"
         )
-    frames = int(dataset.get("NumberOfFrames") or 1)
+    frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ImageError(f"{path}: DICOM has {frames} frames, expected one; export the frame as its own file")
-    check_size(path, int(dataset.Rows), int(dataset.Columns))
-    colours = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-    found = dataset.get("PhotometricInterpretation", "none")
-    if found not in colours:
+        raise ImageError(f"{name}: DICOM has {frames} frames, expected one; export the frame as its own file")
+    check_size(name, int(header.Rows), int(header.Columns))
+    found = text(header, "PhotometricInterpretation") or "none"
+    if found not in _COLOURS:
         raise ImageError(
-            f"{path}: DICOM colours are {found}, expected MONOCHROME1/2 or RGB; convert it to PNG"
+            f"{name}: DICOM colours are {found}, expected MONOCHROME1/2 or RGB; convert it to PNG"
+        )
+    allocated, stored = int(header.BitsAllocated), int(header.BitsStored)
+    if allocated not in (8, 16) or not 1 <= stored <= allocated:
+        raise ImageError(
+            f"{name}: DICOM pixels have {stored} bits in {allocated}, expected 8 to 16 bits in 8 or 16; "
+            "convert it to PNG"
         )
 
 
-def _decoded(path: Path, dataset: "Dataset") -> np.ndarray:
-    syntax = dataset.file_meta.TransferSyntaxUID
-    try:
-        return np.asarray(dataset.pixel_array)  # YBR becomes RGB here
-    except RuntimeError as error:
-        if not syntax.is_compressed:
-            raise
-        raise ImageError(
-            f"{path}: DICOM pixels compressed with {syntax.name} could not be decoded; "
-            "install pylibjpeg[all], or save the file uncompressed"
-        ) from error
+def _check_deflated(stream: Stream, name: str) -> None:
+    """Refuse a data set that is deflated (PS3.5 A.5) to more than a file may hold, without holding it."""
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    read_preamble(stream, False)
+    meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    check_bytes(name, _bytes(stream))
+    inflater, rest, size = zlib.decompressobj(-zlib.MAX_WBITS), stream.read(), 0
+    while rest and size <= MAX_FILE_BYTES:
+        size += len(inflater.decompress(rest, _LARGE))
+        rest = inflater.unconsumed_tail
+    check_bytes(name, size)
 
 
-def _grey(path: Path, dataset: "Dataset", values: np.ndarray) -> Float[np.ndarray, "1 H W"]:
-    from pydicom.pixels import apply_modality_lut, apply_voi_lut
-
-    shown = np.asarray(apply_voi_lut(apply_modality_lut(values, dataset), dataset), dtype=np.float64)
-    if not np.isfinite(shown).all():
-        raise ImageError(f"{path}: DICOM rescale gives values that are not finite; convert it to PNG")
-    low, high = float(shown.min()), float(shown.max())
-    if dataset.get("VOILUTSequence"):
-        pass  # its output has no range of its own: the descriptor's bits are often more than the entries use
-    elif dataset.get("WindowCenter") is not None and dataset.get("WindowWidth") is not None:
-        low, high = _window_range(dataset)
-    elif int(dataset.BitsStored) == 8 and low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    pixels = np.clip((shown - low) / ((high - low) or 1), 0, 1).astype(np.float32)
-    return (1 - pixels if dataset.PhotometricInterpretation == "MONOCHROME1" else pixels)[None]
-
-
-def _window_range(dataset: "Dataset") -> tuple[float, float]:
-    """What black and white of a window become in pydicom's `apply_windowing`: (low, high)."""
-    bits, signed = int(dataset.BitsStored), int(dataset.PixelRepresentation) == 1
-    low, high = (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
-    if dataset.get("ModalityLUTSequence"):
-        low, high = 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    slope, intercept = dataset.get("RescaleSlope"), dataset.get("RescaleIntercept")
-    if slope is not None and intercept is not None:
-        low, high = low * float(slope) + float(intercept), high * float(slope) + float(intercept)
-    return low, high
-
-
-def _colour(dataset: "Dataset", values: np.ndarray) -> Float[np.ndarray, "3 H W"]:
-    top = 2 ** int(dataset.BitsStored) - 1
-    return np.ascontiguousarray(values.transpose(2, 0, 1)).astype(np.float32) / np.float32(top)
-
-
-def _spacing(dataset: "Dataset") -> tuple[float, float] | None:
-    for name in _SPACINGS:
-        value: Any = dataset.get(name)
-        if value is not None and len(value) == 2 and all(float(v) > 0 for v in value):
-            return float(value[0]), float(value[1])
-    return None
+def _bytes(stream: Stream) -> int:
+    """How many bytes `stream` holds; its place is kept."""
+    here = stream.tell()
+    size = stream.seek(0, 2)
+    stream.seek(here)
+    return size

@@ -2,12 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from multimix.errors import ImageError, MultimixError
 
+Stream = BinaryIO | BytesIO
+"""What images are decoded from: an open file, or bytes in memory. Can seek."""
+
 MIN_SIDE = 16
 MAX_PIXELS = 100_000_000
+MAX_FILE_BYTES = 3 * MAX_PIXELS + 2**24
+"""Largest content that is read into memory at once: a colour image of MAX_PIXELS and its header."""
 
 
 def check_size(path: Path | str, height: int, width: int) -> None:
@@ -21,6 +28,15 @@ def check_size(path: Path | str, height: int, width: int) -> None:
         raise ImageError(
             f"{path}: the header says {width} x {height} pixels, more than {MAX_PIXELS // 1_000_000} "
             "megapixels; the file is damaged or must be made smaller first"
+        )
+
+
+def check_bytes(path: Path | str, size: int) -> None:
+    """Refuse content of more than MAX_FILE_BYTES. Raises ImageError."""
+    if size > MAX_FILE_BYTES:
+        raise ImageError(
+            f"{path}: holds {size / 1e6:,.0f} MB or more, expected at most {MAX_FILE_BYTES // 1_000_000} MB for "
+            "one image; the file is damaged or must be made smaller first"
         )
 
 

@@ -4,34 +4,23 @@ On disk   PNG, JPEG, TIFF, GIF, BMP; raw JSRT .IMG; DICOM where pydicom is insta
 Reads as  float32 (C H W) in [0, 1] at the file's own size; 0 is black
 Masks     bool (H W), the union of their files
 
-Levels    integer images are divided by the full range of their type (255, 65535), so 12-bit data in a 16-bit
-          PNG stays dark; a TIFF that says 12 bits is divided by 4095. Float and 32-bit images are kept where
-          they lie in [0, 1] and stretched from their minimum to their maximum otherwise.
-Colour    grey is luma (ITU-R 601) of RGB; palette, CMYK and YCbCr become RGB first, alpha is laid over black.
-Turned    an EXIF orientation is applied, so that pixels lie as a viewer shows them.
-Frames    the first one of a file with several.
+Levels and colour of PNG and its like: `raster`; of DICOM: `dicom`.
 """
 
 import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path, PurePath
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-)
+from jaxtyping import Bool, Float
 
 from multimix.errors import ImageError, UsageError
-from multimix.io.limits import check_size, explained
+from multimix.io.limits import Stream, explained
+from multimix.io.raster import read_levels, read_raster
 from multimix.types import Radiograph
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -43,44 +32,34 @@ JSRT_SIDE = 2048
 JSRT_SPACING_MM = 0.175
 JSRT_MAX_LEVEL = 4095
 
-# Decoders are chosen by the first bytes and called directly: Image.open would try every format it knows and
-# warn about large headers before check_size can refuse them, and silencing a warning is not thread-safe.
-_DECODERS = (
-    (b"\x89PNG\r\n\x1a\n", PngImagePlugin.PngImageFile),
-    (b"\xff\xd8\xff", JpegImagePlugin.JpegImageFile),
-    (b"II*\0", TiffImagePlugin.TiffImageFile),
-    (b"MM\0*", TiffImagePlugin.TiffImageFile),
-    (b"GIF8", GifImagePlugin.GifImageFile),
-    (b"BM", BmpImagePlugin.BmpImageFile),
-)
-_TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
+HEAD = 132
+"""So many first bytes tell the kind of a file."""
 
 
-def read_image(path: Path | str, channels: int = 1) -> Radiograph:
+def read_image(path: Path | str, channels: int = 1, force: bool = False) -> Radiograph:
     """Read one radiograph as float32 (C H W) in [0, 1] with `channels` = 1 (grey) or 3 (RGB).
 
     Raises ImageError naming the file where it is missing, damaged, of another kind, smaller than 16 x 16 or
-    larger than 100 megapixels (told from the header, before anything is decoded).
+    larger than 100 megapixels (told from the header, before anything is decoded), or where its DICOM header
+    says that it is no frontal chest radiograph; `force` reads the latter all the same.
     """
-    if channels not in (1, 3):
-        raise UsageError(
-            f"{path}: images are read with 1 or 3 channels, not {channels}; use --channels 1 or 3"
-        )
-    file, head = Path(path), _first_bytes(Path(path))
-    spacing = None
-    if file.suffix.lower() == ".img":
-        pixels, spacing = _read_jsrt(file), (JSRT_SPACING_MM, JSRT_SPACING_MM)
-    elif file.suffix.lower() in DICOM_SUFFIXES or _is_dicom(head):
-        from multimix.io.dicom import read_dicom
+    with _opened(Path(path)) as stream:
+        return _read(stream, str(path), channels, force)
 
-        pixels, spacing = read_dicom(file)
-    else:
-        pixels = _read_raster(file, head, channels)
-    if channels == 1 and pixels.shape[0] == 3:
-        pixels = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]
-    elif channels == 3 and pixels.shape[0] == 1:
-        pixels = np.repeat(pixels, 3, axis=0)
-    return Radiograph(pixels=pixels, path=str(path), spacing=spacing)
+
+def read_image_bytes(data: bytes, name: str, channels: int = 1, force: bool = False) -> Radiograph:
+    """Read one radiograph from the content of a file, as `read_image` does from its path.
+
+    `name` is what errors and the radiograph's `path` call it; its suffix counts as a file's does.
+    """
+    if not data:
+        raise ImageError(f"{name}: is empty (0 bytes); copy or export the file again")
+    return _read(BytesIO(data), name, channels, force)
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether a file that starts with `head` (132 bytes or more) is DICOM, PS3.10 section 7.1."""
+    return head[128:132] == b"DICM"
 
 
 def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) -> Bool[np.ndarray, "H W"]:
@@ -114,8 +93,8 @@ def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) 
 def find_images(paths: Sequence[Path | str]) -> list[Path]:
     """Files among `paths`, folders expanded recursively, in natural order (2.png before 10.png), each once.
 
-    Hidden files and folders are skipped. In a folder, files count by suffix (IMAGE_SUFFIXES), those without
-    one where they are DICOM; a file named outright is kept whatever it is, and a missing one too, so that
+    Hidden files and folders are skipped. In a folder, files count by suffix (IMAGE_SUFFIXES), others where
+    they are DICOM, DICOMDIR aside; a file named outright is kept whatever it is, and a missing one too, so that
     reading it says what is wrong while the others go on. Raises ImageError for a folder without images.
     """
     found: dict[Path, None] = {}
@@ -136,15 +115,16 @@ def natural_key(text: str) -> list[tuple[int, int, str]]:
     return [(1, int(p), p) if p.isdecimal() else (0, 0, p) for p in parts]
 
 
-def _first_bytes(path: Path) -> bytes:
+@contextmanager
+def _opened(path: Path) -> Iterator[Stream]:
+    """The file, at its beginning; ImageError where it cannot be opened or is empty."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(f"{path}: is a folder, expected an image file; name the files in it")
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path}: is not an ordinary file; name an image file")
-        with path.open("rb") as stream:
-            head = stream.read(132)
+        stream = path.open("rb")
     except FileNotFoundError as error:
         raise ImageError(f"{path}: no such file; check the path and the manifest's folder") from error
     except (OSError, ValueError) as error:
@@ -152,85 +132,46 @@ def _first_bytes(path: Path) -> bytes:
         raise ImageError(
             f"{path}: cannot be opened ({reason}); check the file and its permissions"
         ) from error
-    if not head:
-        raise ImageError(f"{path}: is empty (0 bytes); copy or export the file again")
+    with stream:
+        if path.stat().st_size == 0:
+            raise ImageError(f"{path}: is empty (0 bytes); copy or export the file again")
+        yield stream
+
+
+def _head(stream: Stream, name: str) -> bytes:
+    with explained(name):
+        head = stream.read(HEAD)
+        stream.seek(0)
     return head
 
 
-def _is_dicom(head: bytes) -> bool:
-    return head[128:132] == b"DICM"
+def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
+    """`read_image` for whatever holds the bytes."""
+    if channels not in (1, 3):
+        raise UsageError(
+            f"{name}: images are read with 1 or 3 channels, not {channels}; use --channels 1 or 3"
+        )
+    head, suffix = _head(stream, name), PurePath(name).suffix.lower()
+    spacing, note = None, ""
+    if suffix == ".img":
+        pixels, spacing = _read_jsrt(stream, name), (JSRT_SPACING_MM, JSRT_SPACING_MM)
+        note = "of the digitised film (0.175 mm), not corrected for magnification"
+    elif suffix in DICOM_SUFFIXES or is_dicom(head):
+        from multimix.io.dicom import read_dicom
 
-
-def _open(path: Path, head: bytes) -> Image.Image:
-    """Image whose header has been read and found sensible; nothing is decoded yet."""
-    for magic, decoder in _DECODERS:
-        if head.startswith(magic):
-            with explained(path):
-                image = decoder(path)
-            try:
-                check_size(path, image.height, image.width)
-            except ImageError:
-                image.close()
-                raise
-            return image
-    raise ImageError(
-        f"{path}: is not a PNG, JPEG, TIFF, GIF, BMP or DICOM file (it starts with {head[:8]!r}); "
-        "export it as one of these"
-    )
-
-
-def _read_raster(path: Path, head: bytes, channels: int) -> Float[np.ndarray, "C H W"]:
-    with _open(path, head) as image, explained(path):
-        levels, top = _levels(image, path, "L" if channels == 1 else "RGB")
-    pixels = _stretched(levels) if top is None else levels.astype(np.float32) / np.float32(top)
-    if _white_is_zero(image):
-        pixels = 1 - pixels
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _levels(image: Image.Image, path: Path, colour: str) -> tuple[Num[np.ndarray, "..."], int | None]:
-    """Decoded values, (H W) or (H W 3), and the value of white; None where the type has no such value.
-
-    `colour` is what images with colour are turned into, 'L' or 'RGB'; grey ones stay grey.
-    """
-    ImageOps.exif_transpose(image, in_place=True)
-    if image.mode.startswith("I;16"):
-        bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if hasattr(image, "tag_v2") else 16
-        return np.asarray(image).astype(np.uint16), 4095 if bits == 12 else 65535
-    if image.mode in ("I", "F"):
-        values = np.asarray(image)
-        if not np.isfinite(values).all():
-            bad = int((~np.isfinite(values)).sum())
-            raise ImageError(
-                f"{path}: {bad} pixels are NaN or infinite, expected finite values; "
-                "replace them and save the image again"
-            )
-        return values, None
-    if image.has_transparency_data:
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image.convert("RGBA"))
-    if image.mode not in ("1", "L"):
-        image = image.convert("RGB").convert(colour)
-    return np.asarray(image.convert("L") if image.mode == "1" else image), 255
-
-
-def _stretched(values: Num[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    values = values.astype(np.float64)
-    low, high = values.min(), values.max()
-    if low < 0 or high > 1:
-        values = (values - low) / ((high - low) or 1)
-    return values.astype(np.float32)
-
-
-def _white_is_zero(image: Image.Image) -> bool:
-    # Pillow inverts TIFFs with PhotometricInterpretation 0 only up to 8 bits.
-    deep = image.mode.startswith("I") or image.mode == "F"
-    return deep and hasattr(image, "tag_v2") and image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0
+        pixels, spacing, note = read_dicom(stream, name, force=force)
+    else:
+        pixels = read_raster(stream, name, head, channels)
+    if channels == 1 and pixels.shape[0] == 3:
+        pixels = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]
+    elif channels == 3 and pixels.shape[0] == 1:
+        pixels = np.repeat(pixels, 3, axis=0)
+    return Radiograph(pixels=pixels, path=name, spacing=spacing, spacing_note=note)
 
 
 def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
-    with _open(path, _first_bytes(path)) as image, explained(path):
-        levels, top = _levels(image, path, "L")
+    with _opened(path) as stream:
+        levels, top = read_levels(stream, str(path), _head(stream, str(path)))
     top = 1 if top is None else top
     highest = float(levels.max())
     if highest == 1:
@@ -243,22 +184,23 @@ def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
     return np.asarray(levels >= top / 2)
 
 
-def _read_jsrt(path: Path) -> Float[np.ndarray, "1 H W"]:
+def _read_jsrt(stream: Stream, name: str) -> Float[np.ndarray, "1 H W"]:
     """Raw JSRT film: 2048 x 2048 big-endian uint16, 12 bits; 0 is white (least dense), so it is inverted.
 
     Shiraishi J. et al., AJR 174 (2000) 71-74.
     """
-    expected, found = JSRT_SIDE * JSRT_SIDE * 2, path.stat().st_size
+    expected, found = JSRT_SIDE * JSRT_SIDE * 2, stream.seek(0, os.SEEK_END)
     if found != expected:
         raise ImageError(
-            f"{path}: a raw JSRT .IMG has {expected} bytes (2048 x 2048, 16 bits), this file has {found}; "
+            f"{name}: a raw JSRT .IMG has {expected} bytes (2048 x 2048, 16 bits), this file has {found}; "
             "copy it again, or convert it to PNG if it is of another kind"
         )
-    with explained(path):
-        levels = np.fromfile(path, dtype=">u2").reshape(JSRT_SIDE, JSRT_SIDE)
+    with explained(name):
+        stream.seek(0)
+        levels = np.frombuffer(stream.read(), dtype=">u2").reshape(JSRT_SIDE, JSRT_SIDE)
     if levels.max() > JSRT_MAX_LEVEL:
         raise ImageError(
-            f"{path}: values reach {levels.max()}, expected 12-bit big-endian values up to {JSRT_MAX_LEVEL}; "
+            f"{name}: values reach {levels.max()}, expected 12-bit big-endian values up to {JSRT_MAX_LEVEL}; "
             "use the official .IMG file, or convert this one to PNG"
         )
     return 1 - levels.astype(np.float32)[None] / np.float32(JSRT_MAX_LEVEL)
@@ -277,15 +219,17 @@ def _walk(folder: Path) -> Iterator[Path]:
         for name in files:
             file = Path(here, name)
             suffix = file.suffix.lower()
-            if not name.startswith(".") and (
-                suffix in IMAGE_SUFFIXES or (not suffix and _sniffs_dicom(file))
-            ):
+            if name.startswith(".") or name.upper() == "DICOMDIR":
+                continue
+            # DICOM files are often named by their UIDs, whose last number looks like a suffix.
+            if suffix in IMAGE_SUFFIXES or _sniffs_dicom(file):
                 yield file
 
 
 def _sniffs_dicom(path: Path) -> bool:
     try:
-        return _is_dicom(_first_bytes(path))
+        with _opened(path) as stream:
+            return is_dicom(_head(stream, str(path)))
     except ImageError:
         return False
 

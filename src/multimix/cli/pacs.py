@@ -1,0 +1,256 @@
+"""`multimix pacs run` and `multimix pacs status`."""
+
+import json
+import logging
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from multimix.errors import UsageError
+
+if TYPE_CHECKING:
+    from multimix.serve.pacs.answerer import Answerer
+    from multimix.serve.pacs.config import PacsConfig
+    from multimix.serve.pacs.queue import Queue
+    from multimix.serve.pacs.worker import Worker
+
+QUEUE = "pacs-queue"
+SHOWN = 20
+"""Waiting images that `status` lists; failed ones are all listed."""
+
+
+@click.group()
+def pacs() -> None:
+    """Answer the radiographs of an archive (PACS) and store the results beside them.
+
+    \b
+    Examples:
+      multimix pacs run RUN --dicomweb https://archive.example/dicom-web --once
+      multimix pacs run RUN --config pacs.yaml
+      multimix pacs status
+    """
+
+
+@pacs.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), help="YAML file; see docs/pacs.md.")
+@click.option("--dicomweb", metavar="URL", help="Archive: QIDO finds images, WADO brings them, STOW stores.")
+@click.option("--modality", metavar="NAME[,NAME]", help="Modalities to answer. [default: CR,DX,SC,OT]")
+@click.option("--since", metavar="YYYY-MM-DD", help="Only studies of this day or later. [default: all]")
+@click.option("--port", type=int, help="Listen on this port as a DIMSE node, instead of searching.")
+@click.option("--address", help="Address to listen on. [default: 127.0.0.1]")
+@click.option("--ae-title", metavar="TITLE", help="Own AE title. [default: MULTIMIX]")
+@click.option("--accept", multiple=True, metavar="TITLE@ADDRESS", help="Who may send; may be repeated.")
+@click.option("--peer", metavar="TITLE@HOST:PORT", help="Send results there by C-STORE, instead of STOW.")
+@click.option("--queue", metavar="FOLDER", help=f"What waits is kept here. [default: {QUEUE}]")
+@click.option("--once", is_flag=True, help="End when nothing waits any more; a node does not listen.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    help="With --once: seconds to go on where the archive is down.",
+)
+@click.option("--retry-failed", is_flag=True, help="Fetch the failed images again.")
+@click.option("--force", is_flag=True, help="Answer lateral views and other body parts too.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+def run(
+    run: Path,
+    config: Path | None,
+    once: bool,
+    wait: float,
+    retry_failed: bool,
+    force: bool,
+    device: str,
+    **options: Any,
+) -> None:
+    """Answer new radiographs with the model RUN: segmentation, report and overlay go into the same study.
+
+    \b
+    Examples:
+      multimix pacs run RUN --dicomweb https://archive.example/dicom-web --since 2026-01-01
+      multimix pacs run RUN --port 11112 --accept SCANNER@10.0.0.5 --peer ARCHIVE@10.0.0.9:104
+      multimix pacs run RUN --config pacs.yaml --once
+
+    Each image is answered once, however often this runs. An archive that is down is tried again; nothing is lost
+    when this is killed. Credentials come from MULTIMIX_PACS_TOKEN, or MULTIMIX_PACS_USER and MULTIMIX_PACS_PASSWORD.
+    With --once the exit status is 1 where an image failed or still waits. Not for clinical use.
+    """
+    _check_extra()
+    settings = _settings(config, options)
+    settings.check()
+    from pydicom import config as pydicom_config
+
+    from multimix.serve.pacs.answerer import Answerer
+
+    # pydicom's warnings about malformed values quote them, and values are patient data.
+    with pydicom_config.disable_value_validation(), _logging(logging.WARNING if once else logging.INFO):
+        _work(settings, Answerer.load(run, device, force), once, wait, retry_failed)
+
+
+@pacs.command()
+@click.option(
+    "--queue", type=click.Path(path_type=Path), default=QUEUE, show_default=True, help="Folder of the queue."
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(queue: Path, as_json: bool) -> None:
+    """Print the queue: what waits, what failed and why, what is done.
+
+    \b
+    Example:
+      multimix pacs status --queue pacs-queue
+    """
+    from sqlite3 import Error
+
+    from multimix.serve.pacs.rows import DONE, WAITING, QueueView, unusable
+
+    view = QueueView(queue)
+    try:
+        counts, trouble = view.counts(), view.fact("trouble")
+        rows = view.rows("failed", *WAITING)
+    except Error as error:
+        raise unusable(queue, error) from error
+    finally:
+        view.close()
+    if as_json:
+        listed = [{"image": r.uid, "study": r.study, "state": r.state, "reason": r.reason} for r in rows]
+        click.echo(json.dumps({"counts": counts, "trouble": trouble, "images": listed}, indent=2))
+        return
+    waiting = sum(counts[state] for state in WAITING)
+    parts = ", ".join(f"{counts[state]} {state}" for state in WAITING)
+    click.echo(f"{queue}: {waiting} waiting ({parts}), {', '.join(f'{counts[s]} {s}' for s in DONE)}")
+    if trouble:
+        click.echo(f"Trouble: {trouble}")
+    failed, others = ([row for row in rows if (row.state == "failed") is kind] for kind in (True, False))
+    for row in failed + others[:SHOWN]:
+        click.echo(f"{row.state:8}  {row.uid}{f'  {row.reason}' if row.reason else ''}")
+    if len(others) > SHOWN:
+        click.echo(f"... and {len(others) - SHOWN} more that wait (--json lists all)")
+
+
+def _check_extra() -> None:
+    try:
+        import dicomweb_client  # noqa: F401
+        import highdicom  # noqa: F401
+        import pynetdicom  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"`multimix pacs` needs {error.name}, which is not installed; run `pip install 'multimix[pacs]'`."
+        ) from error
+
+
+def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
+    """The file's values, over which the options win."""
+    from multimix.serve.pacs.config import PacsConfig
+
+    base = PacsConfig.read(file) if file is not None else PacsConfig()
+    given: dict[str, Any] = {"queue": options["queue"]}
+    given["dicomweb"] = {
+        "url": options["dicomweb"],
+        "modalities": options["modality"]
+        and [m.strip() for m in options["modality"].split(",") if m.strip()],
+        "since": options["since"],
+    }
+    given["node"] = {
+        "port": options["port"],
+        "address": options["address"],
+        "ae_title": options["ae_title"],
+        "accept": list(options["accept"]) or None,
+    }
+    given["peer"] = _peer(options["peer"]) if options["peer"] else {}
+    return PacsConfig.from_mapping(_given(given), base)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """Without the options that were left out."""
+    return {
+        name: _given(value) if isinstance(value, dict) else value
+        for name, value in options.items()
+        if value is not None
+    }
+
+
+def _peer(text: str) -> dict[str, Any]:
+    title, at, place = text.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not (at and colon and title and host and port.isdecimal()):
+        raise UsageError(f"--peer: expected TITLE@HOST:PORT, such as ARCHIVE@10.0.0.9:104, got {text!r}.")
+    return {"ae_title": title, "host": host.strip("[]"), "port": int(port)}
+
+
+def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float, retry_failed: bool) -> None:
+    from multimix.cli.progress import bar
+    from multimix.serve.pacs.queue import Queue
+    from multimix.serve.pacs.service import serving
+
+    queue = Queue(Path(settings.queue))
+    try:
+        queue.claim(answerer.algorithm.weights)
+        before = queue.counts()
+        if retry_failed:
+            queue.retry_failed()
+        with serving(settings, queue, answerer, listen=not once) as worker, _stoppable(worker):
+            if not once:
+                worker.run()
+                click.echo("Stopped; what waits is kept.", err=True)
+                return
+            with bar("Answering", "images") as report:
+                worker.report = lambda done, total: report(done, total, {})
+                finished = worker.run_once(wait)
+        _summary(queue, before, finished)
+    finally:
+        queue.close()
+
+
+def _summary(queue: "Queue", before: dict[str, int], finished: bool) -> None:
+    from multimix.serve.pacs.rows import WAITING
+
+    after = queue.counts()
+    waiting = sum(after[state] for state in WAITING)
+    failed = after["failed"] - before["failed"]
+    click.echo(
+        f"{queue.folder}: {after['sent'] - before['sent']} answered, {failed} failed, {waiting} waiting"
+    )
+    if failed > 0:
+        click.echo(f"Reasons: multimix pacs status --queue {queue.folder}", err=True)
+    if not finished:
+        click.echo(f"Not finished: {queue.fact('trouble') or 'stopped'}; run again to go on.", err=True)
+    if failed > 0 or not finished:
+        raise SystemExit(1)
+
+
+@contextmanager
+def _stoppable(worker: "Worker") -> Iterator[None]:
+    """SIGTERM and Ctrl-C let the worker end what it has in hand; a second Ctrl-C does not wait."""
+
+    def end(number: int, frame: object) -> None:
+        if worker.stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        worker.stop.set()
+        worker.wake.set()
+
+    old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _logging(level: int) -> Iterator[None]:
+    """Lines of the worker on standard error."""
+    logger, handler = logging.getLogger("multimix.serve.pacs"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

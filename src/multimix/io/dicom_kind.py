@@ -1,0 +1,163 @@
+"""What a DICOM header says of an image, before any pixel is looked at: our own, a chest, frontal, how large.
+
+Nothing here opens a file or decodes a pixel; every function takes a dataset and reads attributes.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from multimix.errors import ImageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+MANUFACTURER = "multimix"
+"""Manufacturer (0008,0070) of every object that multimix writes."""
+
+_RADIOGRAPHS = {"", "CR", "DX", "DR", "RG", "OT", "SC"}  # OT: what secondary captures usually carry
+
+# PS3.16 annex L, and what devices write in its stead, in the languages of their makers.
+_CHEST = re.compile(
+    r"CHEST|THORA|T[OÓ]RAX|LUNG|POUMON|PULM|HEART|CARDIAC|MEDIASTIN|\bRIBS?\b|STERNUM|\bCXR\b"
+)
+_SAYS_NOTHING = {"", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "OTHER", "NONE", "NA", "N/A"}
+
+# View Position (0018,5101), PS3.3 C.8.11.5.1.1 with annex L of PS3.16, and spellings in use.
+_LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL", "L LAT", "R LAT"}
+_OBLIQUE = {"LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"}
+
+# View Code Sequence (0054,0220): CID 4010 of PS3.16, SNOMED CT and the SNOMED-RT codes of older files.
+_LATERAL_CODES = {"399067008", "399173006", "399198007", "30730003", "R-10228", "R-10236", "R-10232"}
+
+
+class OwnResult(ImageError):
+    """A DICOM object that multimix wrote: an answer, not an image to answer."""
+
+
+def is_ours(dataset: "Dataset") -> bool:
+    """Whether multimix wrote `dataset`: a Segmentation, a report or an overlay of `answer_objects`."""
+    return str(dataset.get("Manufacturer") or "").strip() == MANUFACTURER
+
+
+def refuse(dataset: "Dataset", name: str, *, force: bool) -> None:
+    """Raise where `dataset` is no frontal radiograph of a chest, as far as its attributes say.
+
+    OwnResult where it is one of our own results, whatever `force`; otherwise ImageError unless `force`.
+    An attribute that is absent, empty or says nothing ('OTHER') counts for neither side.
+    """
+    if is_ours(dataset):
+        raise OwnResult(
+            f"{name}: a result that multimix wrote, not a radiograph; give the image it was made of"
+        )
+    if force:
+        return
+    for reason in (_modality(dataset), _body_part(dataset), _view(dataset)):
+        if reason:
+            raise ImageError(
+                f"{name}: {reason}; a frontal chest radiograph is expected: "
+                "leave it out, or use --force to have it answered all the same"
+            )
+
+
+def _modality(dataset: "Dataset") -> str:
+    modality = text(dataset, "Modality")
+    return "" if modality in _RADIOGRAPHS else f"of modality {modality}, not a radiograph"
+
+
+def _body_part(dataset: "Dataset") -> str:
+    """Why it is no chest; empty where it is one, or where nothing is said."""
+    part = text(dataset, "BodyPartExamined")
+    said = [part, *(meaning for _, meaning in _codes(dataset, "AnatomicRegionSequence"))]
+    said = [words for words in said if words not in _SAYS_NOTHING]
+    if not said or any(_CHEST.search(words) for words in said):
+        return ""
+    return f"shows another body part ({said[0]})"
+
+
+def _view(dataset: "Dataset") -> str:
+    """Why it is not frontal; empty where it is, or where nothing is said."""
+    position = text(dataset, "ViewPosition").replace("-", " ").replace("_", " ")
+    codes = _codes(dataset, "ViewCodeSequence")
+    if position in _LATERAL:
+        return f"a lateral view (View Position {position})"
+    if position in _OBLIQUE:
+        return f"an oblique view (View Position {position})"
+    for code, meaning in codes:
+        # A lateral decubitus view is frontal: it is the patient who lies on the side.
+        words = re.findall(r"[A-Z]+", meaning)
+        if code in _LATERAL_CODES or ("LATERAL" in words and "DECUBITUS" not in words):
+            return f"a lateral view (View Code {meaning or code})"
+        if "OBLIQUE" in words:
+            return f"an oblique view (View Code {meaning or code})"
+    if not position and not codes:
+        # Rows that run from front to back, PS3.3 C.7.6.1.1.1: only a lateral view has them.
+        towards = dataset.get("PatientOrientation") or [""]
+        if str(towards[0]).upper()[:1] in ("A", "P"):
+            return f"a lateral view (its rows run towards {str(towards[0])[:4]}, Patient Orientation)"
+    return ""
+
+
+def text(dataset: "Dataset", keyword: str) -> str:
+    """A text attribute in upper case with single blanks, cut to what a person reads; empty where there is none."""
+    value = "".join(c if c.isprintable() else " " for c in str(dataset.get(keyword) or "")[:200])
+    return " ".join(value.upper().split())[:64]
+
+
+def _codes(dataset: "Dataset", keyword: str) -> list[tuple[str, str]]:
+    """Code value and code meaning, upper case, of every item of a code sequence."""
+    items = dataset.get(keyword) or []
+    return [(text(item, "CodeValue"), text(item, "CodeMeaning")) for item in items]
+
+
+def spacing(dataset: "Dataset") -> tuple[tuple[float, float] | None, str]:
+    """Millimetres per pixel (row, column) in the patient as far as the header allows, and how far to trust it.
+
+    PS3.3 10.7.1.3 and C.8.11.3. In this order:
+      Pixel Spacing that differs from Imager Pixel Spacing, or whose calibration is named   calibrated
+      Imager Pixel Spacing          at the detector; divided by the Estimated Radiographic Magnification Factor
+                                    where there is one
+      Pixel Spacing alone           as it stands: the standard leaves open where it was measured
+      Nominal Scanned Pixel Spacing  on the film that was digitised
+    (None, "") where none is there.
+    """
+    pixel, imager = _pair(dataset, "PixelSpacing"), _pair(dataset, "ImagerPixelSpacing")
+    calibration = text(dataset, "PixelSpacingCalibrationType")
+    if pixel and (calibration or (imager and not _same(pixel, imager))):
+        how = {"GEOMETRY": "from geometry", "FIDUCIAL": "with an object of known size"}.get(
+            calibration, "by a method that is not stated"
+        )
+        described = str(dataset.get("PixelSpacingCalibrationDescription") or "").strip()[:100]
+        return pixel, f"Pixel Spacing, calibrated {how}" + (f" ({described})" if described else "")
+    if imager:
+        factor = float(dataset.get("EstimatedRadiographicMagnificationFactor") or 0)
+        if factor > 0:
+            patient = (imager[0] / factor, imager[1] / factor)
+            return patient, f"Imager Pixel Spacing, divided by the estimated magnification {factor:g}"
+        return (
+            imager,
+            "Imager Pixel Spacing, at the detector: not corrected for magnification, so areas are too large",
+        )
+    if pixel:
+        return (
+            pixel,
+            "Pixel Spacing, without a statement of calibration: it may not be corrected for magnification",
+        )
+    nominal = _pair(dataset, "NominalScannedPixelSpacing")
+    if nominal:
+        return (
+            nominal,
+            "Nominal Scanned Pixel Spacing, on the digitised film: not corrected for magnification",
+        )
+    return None, ""
+
+
+def _pair(dataset: "Dataset", keyword: str) -> tuple[float, float] | None:
+    value = dataset.get(keyword)
+    if value is None or isinstance(value, (str, float)) or len(value) != 2:
+        return None
+    row, column = float(value[0]), float(value[1])
+    return (row, column) if 0 < row < 100 and 0 < column < 100 else None
+
+
+def _same(a: tuple[float, float], b: tuple[float, float]) -> bool:
+    return all(abs(x - y) <= 1e-4 * y for x, y in zip(a, b, strict=True))

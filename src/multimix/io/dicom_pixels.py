@@ -1,0 +1,252 @@
+"""From the pixel data of one DICOM frame to [0, 1], as the sender meant it to be seen.
+
+Grey goes through the modality LUT or rescale (PS3.3 C.11.1), then the VOI LUT or the first window (C.11.2).
+Then [0, 1] is
+  with a window        what the window makes black and white
+  with neither, 8 bit  0 to 255, as in a PNG of the same pixels
+  otherwise            the image's own minimum to maximum
+All of this depends on the stored value alone, so it is worked out once per level and looked up per pixel.
+Padding (C.7.5.1.1.2) is black and counts for no minimum or maximum.
+"""
+
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64, Int, Integer
+
+from multimix.errors import ImageError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.pixels.decoders.base import Decoder
+    from pydicom.uid import UID
+
+_PLUGINS = {
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.80": "pyjpegls",
+    "1.2.840.10008.1.2.4.81": "pyjpegls",
+    "1.2.840.10008.1.2.4.90": "pillow",  # JPEG 2000, lossless and lossy
+    "1.2.840.10008.1.2.4.91": "pillow",
+}
+"""Transfer syntax -> pydicom's plug-in for it; those of `dicom_codecs` apart."""
+
+_ROWS_AT_ONCE = 256  # look-up turns indices into 8 bytes each; in strips they do not fill the memory
+
+
+def decoded(dataset: "Dataset", name: str) -> np.ndarray:
+    """Stored values (H W), or RGB (H W 3); ImageError where they cannot be decoded or are of another size."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if not (syntax.is_compressed and syntax.is_encapsulated):
+        _check_native(dataset)
+        return np.asarray(dataset.pixel_array)
+    _check_compressed(dataset, name)
+    from pydicom.pixels.utils import as_pixel_options
+
+    decoder, plugin = _decoder(syntax)
+    if plugin not in decoder.available_plugins:
+        raise ImageError(
+            f"{name}: DICOM pixels compressed with {syntax.name} could not be decoded; `pip install "
+            "'multimix[dicom]'` brings JPEG, JPEG-LS, JPEG 2000 and RLE, or save the file uncompressed"
+        )
+    options = as_pixel_options(dataset)
+    # YBR becomes RGB here
+    return np.asarray(decoder.as_array(dataset, validate=True, decoding_plugin=plugin, **options)[0])
+
+
+def _decoder(syntax: "UID") -> "tuple[Decoder, str]":
+    """The decoder of pydicom for a transfer syntax, and the name of the plug-in that it shall use.
+
+    Left to itself it would try all that are installed. GDCM is not used: damaged data make it end the process.
+    """
+    from pydicom.pixels.decoders.base import Decoder, get_decoder
+
+    from multimix.io.dicom_codecs import DECODER_DEPENDENCIES
+
+    if syntax not in DECODER_DEPENDENCIES:
+        try:
+            return get_decoder(syntax), _PLUGINS.get(str(syntax), "")
+        except NotImplementedError:  # video, or a private syntax
+            return Decoder(syntax), ""
+    decoder = Decoder(syntax)
+    decoder.add_plugin("imagecodecs", ("multimix.io.dicom_codecs", "decode_frame"))
+    return decoder, "imagecodecs"
+
+
+def grey(dataset: "Dataset", values: Integer[np.ndarray, "H W"]) -> Float[np.ndarray, "1 H W"]:
+    """Pixels in [0, 1], 0 black, of stored `values`. Raises ValueError where the header makes no sense."""
+    low = int(values.min())
+    levels = np.arange(low, int(values.max()) + 1)
+    present = np.zeros(levels.size, dtype=bool)
+    strips = [slice(row, row + _ROWS_AT_ONCE) for row in range(0, values.shape[0], _ROWS_AT_ONCE)]
+    for strip in strips:
+        present[values[strip].astype(np.int32) - low] = True
+    table = _table(dataset, levels, present)
+    pixels = np.empty((1, *values.shape), dtype=np.float32)
+    for strip in strips:
+        pixels[0, strip] = table[values[strip].astype(np.int32) - low]
+    return pixels
+
+
+def colour(dataset: "Dataset", values: np.ndarray) -> Float[np.ndarray, "3 H W"]:
+    """RGB in [0, 1] of stored (H W 3)."""
+    top = 2 ** int(dataset.BitsStored) - 1
+    return np.ascontiguousarray(values.transpose(2, 0, 1)).astype(np.float32) / np.float32(top)
+
+
+def _table(
+    dataset: "Dataset", levels: Int[np.ndarray, " N"], present: Bool[np.ndarray, " N"]
+) -> Float[np.ndarray, " N"]:
+    """What each stored level is shown as, in [0, 1]; `present` are those that the image has."""
+    padding = _padding(dataset, levels)
+    counted = present & ~padding if (present & ~padding).any() else present
+    shown = _modality(dataset, levels)
+    centre, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
+    if dataset.get("VOILUTSequence"):
+        from pydicom.pixels import apply_voi
+
+        # Its output has no range of its own: the descriptor's bits are often more than the entries use.
+        shown = _stretched(np.asarray(apply_voi(shown, dataset), dtype=np.float64), counted)
+    elif centre is not None and width is not None:
+        shown = _windowed(
+            shown, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+        )
+    elif int(dataset.BitsStored) == 8 and shown[counted].min() >= 0 and shown[counted].max() <= 255:
+        shown = shown / 255
+    else:
+        shown = _stretched(shown, counted)
+    shown = shown.clip(0, 1)
+    shown = 1 - shown if _inverted(dataset) else shown
+    return np.where(padding, 0, shown).astype(np.float32)
+
+
+def _modality(
+    dataset: "Dataset", levels: Int[np.ndarray, " N"]
+) -> Integer[np.ndarray, " N"] | Float64[np.ndarray, " N"]:
+    if dataset.get("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        return np.asarray(apply_modality_lut(levels, dataset))
+    slope, intercept = _first(dataset, "RescaleSlope"), _first(dataset, "RescaleIntercept")
+    if slope is None and intercept is None:
+        return levels
+    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise ValueError(f"Rescale Slope {slope:g} and Intercept {intercept:g} lose the pixels")
+    rescaled = levels * slope + intercept
+    # A VOI LUT is looked up with whole numbers.
+    whole = float(slope).is_integer() and float(intercept).is_integer()
+    return rescaled.astype(np.int64) if whole else rescaled
+
+
+def _windowed(shown: np.ndarray, centre: float, width: float, function: str) -> Float64[np.ndarray, " N"]:
+    """PS3.3 C.11.2.1.2 (linear), C.11.2.1.3.1 (sigmoid), C.11.2.1.3.2 (exact), to [0, 1] where finite."""
+    if not width > 0 or not np.isfinite([centre, width]).all():
+        raise ValueError(f"Window Width is {width:g}, expected more than 0")
+    x = shown.astype(np.float64)
+    if function == "SIGMOID":
+        return np.asarray(1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700))))
+    if function == "LINEAR_EXACT" or width < 1:  # LINEAR knows no width below 1, but files have them
+        return (x - centre) / width + 0.5
+    if function != "LINEAR":
+        raise ValueError(f"VOI LUT Function is {function}, expected LINEAR, LINEAR_EXACT or SIGMOID")
+    if width == 1:
+        return (x > centre - 0.5).astype(np.float64)
+    return (x - (centre - 0.5)) / (width - 1) + 0.5
+
+
+def _stretched(shown: np.ndarray, counted: Bool[np.ndarray, " N"]) -> Float64[np.ndarray, " N"]:
+    low, high = float(shown[counted].min()), float(shown[counted].max())
+    return (shown.astype(np.float64) - low) / ((high - low) or 1)
+
+
+def _inverted(dataset: "Dataset") -> bool:
+    """Whether low values are white.
+
+    MONOCHROME1 says so (PS3.3 C.7.6.3.1.2). Presentation LUT Shape INVERSE says the same thing once more: in
+    DX it must accompany MONOCHROME1 (C.8.11.3.1.2), so the two together invert once. INVERSE with MONOCHROME2
+    has only one meaning, C.11.6.1.2: invert. IDENTITY with MONOCHROME1 contradicts itself; files that have it
+    are meant as their photometric interpretation says.
+    """
+    shape = str(dataset.get("PresentationLUTShape") or "").strip().upper()
+    return dataset.PhotometricInterpretation == "MONOCHROME1" or shape == "INVERSE"
+
+
+def _padding(dataset: "Dataset", levels: Int[np.ndarray, " N"]) -> Bool[np.ndarray, " N"]:
+    """Which levels are no image: Pixel Padding Value, up to Pixel Padding Range Limit."""
+    value = _first(dataset, "PixelPaddingValue")
+    if value is None:
+        return np.zeros(levels.size, dtype=bool)
+    limit = _first(dataset, "PixelPaddingRangeLimit")
+    ends = sorted((value, value if limit is None else limit))
+    return np.asarray((levels >= ends[0]) & (levels <= ends[1]))
+
+
+def _first(dataset: "Dataset", keyword: str) -> float | None:
+    """A number, the first where there are several; None where there is none."""
+    value = dataset.get(keyword)
+    if value is None or isinstance(value, (int, float)):
+        return None if value is None else float(value)
+    if isinstance(value, str) or not hasattr(value, "__getitem__"):
+        return float(value) if str(value).strip() else None
+    return float(value[0]) if len(value) else None
+
+
+def _check_native(dataset: "Dataset") -> None:
+    """Refuse uncompressed pixels that are more or fewer than the header says; raises ValueError."""
+    samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else int(dataset.SamplesPerPixel)
+    size = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated) // 8
+    found = len(dataset.PixelData)
+    if found not in (size, size + size % 2):
+        raise ValueError(
+            f"{found} bytes of pixels where {dataset.Columns} x {dataset.Rows} of {samples} samples need {size}"
+        )
+
+
+def _check_compressed(dataset: "Dataset", name: str) -> None:
+    """Refuse compressed pixels that are not of the header's size, before they are decoded."""
+    from pydicom.encaps import get_frame
+
+    rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
+    expected = rows * columns * samples * int(dataset.BitsAllocated) // 8
+    if len(dataset.PixelData) > 2 * expected + 2**16:
+        raise ImageError(
+            f"{name}: {len(dataset.PixelData)} bytes of compressed pixels for {columns} x {rows} pixels, far more "
+            "than they need; the file is damaged: export it again"
+        )
+    found = coded_size(get_frame(dataset.PixelData, 0, number_of_frames=1))
+    if found is not None and found != (rows, columns, samples):
+        raise ImageError(
+            f"{name}: the header says {columns} x {rows} pixels of {samples} samples, the compressed pixels are "
+            f"{found[1]} x {found[0]} of {found[2]}; the file is damaged: export it again"
+        )
+
+
+def coded_size(frame: bytes) -> tuple[int, int, int] | None:
+    """Rows, columns and samples per pixel that a JPEG, JPEG-LS or JPEG 2000 codestream itself states.
+
+    None for RLE, which states none. Raises ValueError where a codestream ends before it does.
+    JPEG: ITU-T T.81 B.2.2 (frame header); JPEG-LS the same with its own marker, T.87 C.2.2; JPEG 2000:
+    T.800 A.5.1 (SIZ).
+    """
+    start = frame.find(b"\xff\x4f\xff\x51") if frame[:8] == b"\0\0\0\x0cjP  " else 0
+    if frame[start : start + 4] == b"\xff\x4f\xff\x51":
+        if len(frame) < start + 42:
+            raise ValueError("JPEG 2000 data end within their header")
+        right, bottom, left, top = struct.unpack_from(">4I", frame, start + 8)
+        return bottom - top, right - left, struct.unpack_from(">H", frame, start + 40)[0]
+    if frame[:2] != b"\xff\xd8":
+        return None
+    at = 2
+    while at + 9 < len(frame):
+        marker = frame[at + 1]
+        if frame[at] != 0xFF:
+            break
+        if marker == 0xFF:  # fill byte
+            at += 1
+        elif (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            height, width, samples = struct.unpack_from(">HHB", frame, at + 5)
+            return height, width, samples
+        else:
+            at += 2 + struct.unpack_from(">H", frame, at + 2)[0]
+    raise ValueError("JPEG data have no frame header")

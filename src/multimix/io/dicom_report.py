@@ -1,0 +1,148 @@
+"""The report of an answer: Comprehensive 3D SR by template TID 1500 "Measurement Report" (PS3.16).
+
+A class is a group (TID 1501) whose finding is the class and whose measurement is its Probability, 0 to 1.
+A structure is a group (TID 1410) that refers to its segment of the Segmentation; its Area in mm2 is there
+where the image says what a pixel measures. The cardiothoracic ratio is not computed, so it is not there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.seg import Segmentation
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    ReferencedSegmentationFrame,
+    SourceImageForMeasurementGroup,
+    SourceImageForSegmentation,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian
+
+from multimix.io.codes import PRIVATE_SCHEME, class_code, is_private, readable, structure_code
+from multimix.io.dicom_identity import WARNING, Algorithm, answer_uid, identity
+from multimix.io.dicom_kind import MANUFACTURER
+from multimix.types import Prediction
+
+_Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+
+
+def report(
+    source: Dataset, segmentation: Segmentation | None, prediction: Prediction, algorithm: Algorithm
+) -> Comprehensive3DSR:
+    """The report about `source` (as `cleaned` gives it); `segmentation` holds the masks of `prediction`."""
+    groups: list[_Group] = [
+        _class_group(source, name, p, algorithm) for name, p in prediction.probabilities.items()
+    ]
+    if segmentation is not None:
+        groups += [
+            _structure_group(source, segmentation, number, name, prediction, algorithm)
+            for number, name in enumerate(prediction.masks, start=1)
+        ]
+    names = identity(source, algorithm, "report")
+    observer = DeviceObserverIdentifyingAttributes(
+        uid=answer_uid("", algorithm, "device"),
+        name=f"multimix, {WARNING}",
+        manufacturer_name=MANUFACTURER,
+        model_name=names.manufacturer_model_name,
+        serial_number=names.device_serial_number,
+    )
+    content = MeasurementReport(
+        observation_context=ObservationContext(
+            observer_device_context=ObserverContext(codes.DCM.Device, observer)
+        ),
+        procedure_reported=codes.SCT.PlainRadiography,
+        imaging_measurements=groups,
+        # No image library, which is optional: highdicom's wants attributes that a CR may lack.
+        title=codes.DCM.ImagingMeasurementReport,
+    )
+    found = [*map(class_code, prediction.probabilities), *map(structure_code, prediction.masks)]
+    document = Comprehensive3DSR(
+        evidence=[source] if segmentation is None else [source, segmentation],
+        content=content[0],
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        transfer_syntax_uid=ExplicitVRLittleEndian,
+        specific_character_set="ISO_IR 192",
+        coding_schemes=coding_schemes(found),
+        **asdict(names),
+    )
+    document.PreliminaryFlag = "PRELIMINARY"
+    return document
+
+
+def coding_schemes(found: Sequence[CodedConcept]) -> list[CodingSchemeIdentificationItem] | None:
+    """Our own coding scheme, introduced where one of the codes is of it (PS3.3 C.12.1.1.4.1)."""
+    if not any(map(is_private, found)):
+        return None
+    name = "Names of multimix's structures and classes"
+    return [CodingSchemeIdentificationItem(PRIVATE_SCHEME, name=name, responsible_organization=MANUFACTURER)]
+
+
+def _class_group(
+    source: Dataset, name: str, probability: float, algorithm: Algorithm
+) -> MeasurementsAndQualitativeEvaluations:
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(source, algorithm, "class", name),
+        finding_type=class_code(name),
+        algorithm_id=_algorithm(algorithm),
+        measurements=[Measurement(codes.DCM.Probability, round(probability, 6), codes.UCUM.NoUnits)],
+        source_images=[SourceImageForMeasurementGroup.from_source_image(source)],
+    )
+
+
+def _structure_group(
+    source: Dataset,
+    segmentation: Segmentation,
+    number: int,
+    name: str,
+    prediction: Prediction,
+    algorithm: Algorithm,
+) -> PlanarROIMeasurementsAndQualitativeEvaluations:
+    measurements, notes = None, []
+    if prediction.spacing is not None:
+        row, column = prediction.spacing
+        area = prediction.area_px(name) * row * column
+        measurements = [Measurement(codes.SCT.Area, float(f"{area:.8g}"), codes.UCUM.SquareMillimeter)]
+        notes = [
+            f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}".strip()
+        ]
+    segment = ReferencedSegmentationFrame(
+        sop_class_uid=segmentation.SOPClassUID,
+        sop_instance_uid=segmentation.SOPInstanceUID,
+        frame_number=number,
+        segment_number=number,
+        source_image=SourceImageForSegmentation.from_source_image(source),
+    )
+    # The segment is the reference; a frame number beside it is not allowed, PS3.3 table 10-3.
+    del segment[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+    return PlanarROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(source, algorithm, "structure", name),
+        referenced_segment=segment,
+        finding_type=structure_code(name),
+        algorithm_id=_algorithm(algorithm, *notes),
+        measurements=measurements,
+    )
+
+
+def _tracking(source: Dataset, algorithm: Algorithm, kind: str, name: str) -> TrackingIdentifier:
+    uid = answer_uid(str(source.SOPInstanceUID), algorithm, f"{kind} {name}")
+    return TrackingIdentifier(uid=uid, identifier=readable(name, 64) or kind)
+
+
+def _algorithm(algorithm: Algorithm, *notes: str) -> AlgorithmIdentification:
+    """TID 4019: the model's name and version, its weights, and what a reader must know of a value."""
+    parameters = [f"Weights, SHA-256: {algorithm.weights}", *notes, f"Research software, {WARNING}"]
+    return AlgorithmIdentification(algorithm.name, algorithm.version, parameters=parameters)

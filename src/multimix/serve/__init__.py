@@ -1,0 +1,1 @@
+"""Answers where the images are: over HTTP and in the archive."""

@@ -1,0 +1,102 @@
+"""From the bytes of one image to the files of its results."""
+
+import io
+import logging
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from multimix.errors import ImageError
+from multimix.io.dicom_objects import Algorithm, algorithm_of, answer_objects, is_ours
+from multimix.io.readers import read_image_bytes
+from multimix.io.writers import atomic_write
+from multimix.predict import Predictor, load
+from multimix.serve.pacs.queue import Queue
+from multimix.serve.pacs.rows import Row
+from multimix.types import Prediction, Radiograph
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """A model, and the name under which it signs."""
+
+    predictor: Predictor
+    algorithm: Algorithm
+    force: bool = False
+    """Answer lateral views and other parts of the body too."""
+
+    @classmethod
+    def load(cls, run: Path, device: str, force: bool = False) -> "Answerer":
+        """Read the run folder or weights file. Raises CheckpointError, or UsageError for the device."""
+        predictor = load(run, device)
+        return cls(predictor, algorithm_of(predictor.model.state_dict()), force)
+
+    def answer(self, queue: Queue, rows: Sequence[Row]) -> None:
+        """Move received rows on to answered, failed or ignored.
+
+        One pass of the network for all. Where that goes wrong each is tried alone, so that one image cannot
+        take others with it. Raises MultimixError where results cannot be written.
+        """
+        images = [image for row in rows if (image := self._read(queue, row)) is not None]
+        try:
+            predictions = list(self.predictor.predict_radiographs(image.radiograph for image in images))
+        except Exception as error:
+            if len(rows) > 1:
+                for row in rows:
+                    if (now := queue.row(row.uid)) is not None and now.state == "received":
+                        self.answer(queue, [now])
+                return
+            _fail(queue, rows[0], error)
+            return
+        for image, prediction in zip(images, predictions, strict=True):
+            self._write(queue, image, prediction)
+
+    def _read(self, queue: Queue, row: Row) -> "_Image | None":
+        """The decoded image, or None where the row has been settled."""
+        try:
+            data = queue.incoming(row.uid).read_bytes()
+            dataset = pydicom.dcmread(io.BytesIO(data))
+            if is_ours(dataset):
+                queue.ignore(row.uid, "is an answer of multimix")
+                return None
+            radiograph = read_image_bytes(data, row.uid, self.predictor.channels, self.force)
+            return _Image(row, dataset, radiograph)
+        except Exception as error:  # of pydicom and the decoders, on a damaged object
+            _fail(queue, row, error)
+        return None
+
+    def _write(self, queue: Queue, image: "_Image", prediction: Prediction) -> None:
+        try:
+            objects = answer_objects(image.dataset, prediction, image.radiograph.pixels, self.algorithm)
+        except Exception as error:  # a source that lacks what every answer must repeat
+            _fail(queue, image.row, error)
+            return
+        for one in objects:
+            with atomic_write(queue.result(image.row.uid, one.SOPInstanceUID)) as temporary:
+                one.save_as(temporary, enforce_file_format=True)
+        queue.answered(image.row.uid, [str(one.SOPInstanceUID) for one in objects])
+        log.info("image %s answered", image.row.uid)
+
+
+@dataclass(frozen=True)
+class _Image:
+    row: Row
+    dataset: Dataset
+    radiograph: Radiograph
+
+
+def _fail(queue: Queue, row: Row, error: Exception) -> None:
+    """Fail with the error's reason where it is meant for users, else with its kind: its words may quote a patient."""
+    if isinstance(error, ImageError):
+        queue.fail(row.uid, str(error).removeprefix(f"{row.uid}: "))
+        log.warning("image %s failed; see `multimix pacs status`", row.uid)
+        return
+    frames = "".join(traceback.format_tb(error.__traceback__)[-6:])
+    log.error("image %s: unexpected %s\n%s", row.uid, type(error).__name__, frames)
+    queue.fail(row.uid, f"cannot be answered ({type(error).__name__}); the log of the worker says where")

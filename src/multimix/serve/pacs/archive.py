@@ -1,0 +1,267 @@
+"""An archive that speaks DICOMweb: QIDO finds images, WADO brings them, STOW stores the results (PS3.18 10).
+
+What goes wrong is told apart by asking a small question afterwards: an archive that does not answer that one
+either is down (Unavailable); one that does has refused this image (Refused).
+"""
+
+import io
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import pydicom
+import requests
+from dicomweb_client import DICOMwebClient
+from pydicom.dataset import Dataset
+
+from multimix.errors import UsageError
+from multimix.io.dicom_kind import is_ours
+from multimix.serve.pacs.config import Credentials, DicomWebConfig, is_loopback
+from multimix.serve.pacs.outcomes import Image, Refused, Result, Unavailable, is_uid, too_large
+
+PAGE = 500
+"""Answers to one question of a search."""
+TIMEOUT = (5.0, 60.0)
+"""Seconds to wait for a connection, and for the next bytes of an answer."""
+RESCAN_SECONDS = 3600.0
+"""How long a study whose number of instances stays the same is taken to hold no new image."""
+
+_CLOSED = {401, 403, 407, 408, 425, 429, 502, 503, 504, 507}
+"""Status codes that say nothing about the image: credentials, too many requests, gateways, no space."""
+_IMAGES = (
+    "1.2.840.10008.5.1.4.1.1.1",  # CR, DX, mammography, intra-oral
+    "1.2.840.10008.5.1.4.1.1.7",  # secondary capture, one frame or several
+)
+
+log = logging.getLogger(__name__)
+_Answer = TypeVar("_Answer")
+
+
+class Archive:
+    """One archive; source of images and sink of results. Not for several threads."""
+
+    def __init__(
+        self, config: DicomWebConfig, credentials: Credentials, max_bytes: int, force: bool = False
+    ) -> None:
+        """Nothing is sent yet; `force` takes captures of anything.
+
+        UsageError where credentials would travel in the clear.
+        """
+        parts = urlsplit(config.url)
+        local = is_loopback(parts.hostname or "")
+        if credentials and parts.scheme == "http" and not local and not config.plain_http:
+            raise UsageError(
+                f"dicomweb.url: {config.url} would carry the credentials in the clear, expected https://. Use TLS, or "
+                "set dicomweb.plain_http: true where the network is encrypted by other means."
+            )
+        self._config, self._max_bytes, self._force = config, max_bytes, force
+        self._session = requests.Session()
+        self._session.auth = _Auth(credentials)
+        self._session.verify = config.ca_file or True
+        self._session.trust_env = not local  # a proxy of the environment is no way to this machine
+        self._session.hooks["response"].append(self._check_length)
+        self._client = DICOMwebClient(
+            config.url.rstrip("/"), session=self._session, timeout=TIMEOUT, permissive_uid=True
+        )
+        self._client.set_http_retry_params(retry=False)  # the queue retries, and survives a kill
+        self._seen: dict[str, tuple[int, float]] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    # Source
+
+    def look(self) -> Iterator[list[Image]]:
+        """Images of the wanted modalities, study by study. Raises Unavailable.
+
+        A study whose number of instances is as it was at the last look is skipped, for an hour at most.
+        """
+        for study, instances in self._studies().items():
+            known, when = self._seen.get(study, (0, 0.0))
+            if instances and known == instances and time.monotonic() - when < RESCAN_SECONDS:
+                continue
+            try:
+                yield list(self._images(study))
+            except Refused as refusal:
+                log.warning("study %s: cannot be searched (%s)", study, refusal)
+                continue
+            self._seen[study] = (instances, time.monotonic())
+
+    def retrieve(self, image: Image) -> bytes:
+        """The image as a DICOM file, in the transfer syntax it is stored in. Raises Unavailable or Refused."""
+        with self._explained():
+            dataset = self._client.retrieve_instance(image.study, image.series, image.uid)
+            if dataset.get("SOPInstanceUID") != image.uid or dataset.get("StudyInstanceUID") != image.study:
+                raise Refused("the archive handed out another object than was asked for", final=True)
+            if not self._force and _could_be_anything(dataset):
+                raise Refused(
+                    "a secondary capture that does not say which part of the body it shows; use --force",
+                    final=True,
+                )
+            buffer = io.BytesIO()
+            dataset.save_as(buffer, enforce_file_format=True)
+        if buffer.tell() > self._max_bytes:
+            raise Refused(too_large(buffer.tell(), self._max_bytes), final=True)
+        return buffer.getvalue()
+
+    # Sink
+
+    def present(self, results: Sequence[Result]) -> set[str]:
+        """UIDs of those that the archive holds, asked by QIDO. Raises Unavailable or Refused."""
+        return {result.uid for result in results if self._holds(result)}
+
+    def store(self, results: Sequence[Result]) -> set[str]:
+        """Send by STOW, all in one request; returns the UIDs that the archive says it stored."""
+        study = results[0].study
+        with self._explained():
+            answer = self._client.store_instances([pydicom.dcmread(r.path) for r in results], study)
+        stored = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence", [])}
+        for item in answer.get("FailedSOPSequence", []):
+            reason = int(item.get("FailureReason") or 0)
+            if 0xA700 <= reason <= 0xA7FF:  # PS3.4 B.2.3
+                raise Unavailable(f"the archive is out of resources (failure reason {reason:04X})")
+        return stored or self.present(results)  # some archives answer a success with no body
+
+    def _holds(self, result: Result) -> bool:
+        search = partial(self._client.search_for_instances, result.study, limit=2)
+        found = self._ask(partial(search, search_filters={"SOPInstanceUID": result.uid}))
+        return any(_value(item, "00080018") == result.uid for item in found)  # some ignore a filter
+
+    # Searching
+
+    def _studies(self) -> dict[str, int]:
+        """Study -> number of instances, 0 where the archive does not say."""
+        since = {"StudyDate": f"{self._config.since.replace('-', '')}-"} if self._config.since else {}
+        studies: dict[str, int] = {}
+        for modality in self._config.modalities:
+            search = partial(
+                self._client.search_for_studies,
+                fields=["NumberOfStudyRelatedInstances"],
+                search_filters=since | {"ModalitiesInStudy": modality},
+            )
+            try:
+                for item in self._pages(search, "0020000D"):
+                    studies[_value(item, "0020000D")] = int(_value(item, "00201208") or 0)
+            except Refused as refusal:
+                raise Unavailable(f"the archive refuses the search for studies ({refusal})") from refusal
+        return studies
+
+    def _images(self, study: str) -> Iterator[Image]:
+        """Images of the wanted modalities and kinds in one study."""
+        fields = ["Modality", "SOPClassUID", "Rows", "Columns"]
+        search = partial(self._client.search_for_instances, study, fields=fields)
+        for item in self._pages(search, "00080018"):
+            uid, series = _value(item, "00080018"), _value(item, "0020000E")
+            if not is_uid(series):
+                continue
+            modality, kind = _value(item, "00080060"), _value(item, "00080016")
+            if modality and modality not in self._config.modalities:
+                continue
+            if kind and not any(kind == root or kind.startswith(f"{root}.") for root in _IMAGES):
+                continue
+            pixels = int(_value(item, "00280010") or 0) * int(_value(item, "00280011") or 0)
+            yield Image(uid, study, series, pixels)
+
+    def _pages(self, search: Callable[..., list[dict[str, Any]]], tag: str) -> Iterator[dict[str, Any]]:
+        """Every answer of a search once, whatever page size the archive chooses, known by the UID at `tag`."""
+        seen: set[str] = set()
+        offset = 0
+        while True:
+            page = self._ask(partial(search, limit=PAGE, offset=offset))
+            new = [item for item in page if _value(item, tag) not in seen]
+            seen.update(_value(item, tag) for item in new)
+            named = [item for item in new if is_uid(_value(item, tag))]
+            if len(named) < len(new):
+                log.warning("%d answers to a search were skipped: they have no UID", len(new) - len(named))
+            yield from named
+            if not new:  # the end, or an archive that ignores the offset
+                return
+            offset += len(page)
+
+    # Trouble
+
+    def _ask(self, question: Callable[[], _Answer]) -> _Answer:
+        with self._explained():
+            return question()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever a request raises into Unavailable or Refused, without a word of the answer's body."""
+        try:
+            yield
+        except (Unavailable, Refused):
+            raise
+        except requests.HTTPError as error:
+            code = error.response.status_code if error.response is not None else 0
+            reason = f"HTTP {code}"
+            if code in (401, 403):
+                reason += ", the archive refuses the credentials"
+            if code in _CLOSED:
+                raise Unavailable(reason) from error
+            if code >= 500:
+                self._probe(reason)
+            raise Refused(reason, final=code in (404, 410)) from error
+        except requests.RequestException as error:
+            self._probe(_kind(error))
+            raise Refused(f"the connection broke ({_kind(error)})") from error
+        except Exception as error:  # the parsers of answers raise anything on a damaged one
+            self._probe(_kind(error))
+            raise Refused(f"the answer cannot be read ({_kind(error)})") from error
+
+    def _probe(self, reason: str) -> None:
+        """Raise Unavailable unless the archive answers a small question."""
+        try:
+            self._client.search_for_studies(limit=1)
+        except Exception as error:
+            raise Unavailable(f"{self._config.url}: {reason}") from error
+
+    def _check_length(self, response: requests.Response, *_: Any, **__: Any) -> None:
+        """Refuse a body that says it is too large before it is read."""
+        length = 0
+        with suppress(ValueError):
+            length = int(response.headers.get("Content-Length", 0))
+        if length > self._max_bytes:
+            response.close()
+            raise Refused(too_large(length, self._max_bytes), final=True)
+
+
+class _Auth(requests.auth.AuthBase):
+    """Basic or bearer; as an object, so that requests does not look for others in ~/.netrc."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._credentials.token:
+            request.headers["Authorization"] = f"Bearer {self._credentials.token}"
+        elif self._credentials.user:
+            user, password = self._credentials.user.encode(), self._credentials.password.encode()
+            return requests.auth.HTTPBasicAuth(user, password)(request)
+        return request
+
+
+def _value(item: dict[str, Any], tag: str) -> str:
+    """The first value of an attribute in DICOM JSON (PS3.18 F), as text; empty where it is absent."""
+    values = item.get(tag, {}).get("Value") or [""]
+    return str(values[0]) if values[0] is not None else ""
+
+
+def _could_be_anything(dataset: Dataset) -> bool:
+    """Whether it is a capture of modality 'other' without a body part: a screenshot or a scanned letter as a rule."""
+    says = any(dataset.get(name) for name in ("BodyPartExamined", "AnatomicRegionSequence"))
+    return (
+        dataset.get("Modality") not in ("CR", "DX")
+        and not says
+        and not is_ours(dataset)
+        and (str(dataset.get("SOPClassUID", "")).startswith(_IMAGES[1]))
+    )
+
+
+def _kind(error: BaseException) -> str:
+    """What kind of error it is; its words could quote an address with parameters, or a patient."""
+    return type(error).__name__

@@ -1,0 +1,233 @@
+"""Moves every image of the queue on, from found to sent, and waits where it has to.
+
+    found ─ retrieve → received ─ answer → answered ─ send what the archive lacks → sent
+
+An archive that is down stops what needs it and nothing else; it is tried again without end, each pause twice
+the last up to a cap, with jitter so that several workers do not come at once. An image that the archive refuses,
+or on which the process died, is tried a few times with others going on, then fails.
+"""
+
+import logging
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from multimix.errors import MultimixError
+from multimix.io.limits import MAX_PIXELS
+from multimix.serve.pacs.answerer import Answerer
+from multimix.serve.pacs.archive import Archive
+from multimix.serve.pacs.config import RetryConfig
+from multimix.serve.pacs.outcomes import Refused, Sink, Unavailable
+from multimix.serve.pacs.queue import Queue
+from multimix.serve.pacs.rows import DONE, WAITING, Row
+
+BATCH = 4
+"""Images that are retrieved, decoded and answered together."""
+
+_LOCAL = (MultimixError, OSError, sqlite3.OperationalError)
+"""What a full disk or a folder that is gone raises: no fault of an image."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Backoff:
+    """The pause after the n-th failure in a row: first · 2ⁿ up to the cap, times a draw from [1/2, 1]."""
+
+    config: RetryConfig
+    rng: random.Random
+    failures: int = 0
+
+    def next(self) -> float:
+        """Count a failure; seconds to wait."""
+        pause = self.after(self.failures)
+        self.failures += 1
+        return pause
+
+    def after(self, failures: int) -> float:
+        """Seconds to wait after so many failures before."""
+        full = min(self.config.cap_seconds, self.config.first_seconds * 2.0 ** min(failures, 60))
+        return full * self.rng.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """It worked."""
+        self.failures = 0
+
+
+@dataclass
+class Worker:
+    """One queue, one model, one place for results, and one for images unless they are sent to a node."""
+
+    queue: Queue
+    answerer: Answerer
+    sink: Sink
+    source: Archive | None
+    backoff: Backoff
+    poll_seconds: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    wake: threading.Event = field(default_factory=threading.Event)
+    """Set where something new may be there: an image came in, or `stop` was set."""
+    report: Callable[[int, int], None] = lambda done, total: None
+    """Told the images done and all, in this queue."""
+    _down_until: float = 0.0
+    _look_at: float = 0.0
+
+    def run(self) -> None:
+        """Work until `stop` is set."""
+        while not self.stop.is_set():
+            self.cycle()
+            if not self.stop.is_set():
+                self.wake.wait(self._pause())
+                self.wake.clear()
+
+    def run_once(self, patience: float) -> bool:
+        """Work until nothing waits; False where something still does after `patience` seconds without progress."""
+        moved, deadline = -1, 0.0
+        while not self.stop.is_set():
+            self.cycle()
+            done, waiting = self._progress()
+            if not waiting and not self._down_until and self._look_at:
+                return True
+            if done != moved:
+                moved, deadline = done, time.monotonic() + patience
+            pause = self._pause(polls=False)
+            if time.monotonic() + pause > deadline:
+                return False
+            self.stop.wait(pause)
+        return False
+
+    def cycle(self) -> None:
+        """One round: all that can be done now."""
+        try:
+            self._answer()
+            if time.monotonic() < self._down_until:
+                return
+            self._send()
+            self._look()
+            while not self.stop.is_set() and self._retrieve():
+                self._answer()
+                self._send()
+        except Unavailable as error:
+            self._wait_for_better(f"the archive is not available: {error}")
+        except _LOCAL as error:
+            self._wait_for_better(f"cannot go on: {error}")
+        else:
+            self._works()
+
+    def _works(self) -> None:
+        """The archive did what it was asked for."""
+        if self.backoff.failures:
+            log.info("the archive is back")
+        if self.queue.fact("trouble"):
+            self.queue.note("trouble", "")
+        self.backoff.reset()
+        self._down_until = 0.0
+
+    def _wait_for_better(self, reason: str) -> None:
+        pause = self.backoff.next()
+        log.warning("%s; next try in %.1f s", reason, pause)
+        self._down_until = time.monotonic() + pause
+        with suppress(sqlite3.Error):  # where the disk is full, this is not kept either
+            self.queue.note("trouble", reason)
+
+    def _pause(self, polls: bool = True) -> float:
+        """Seconds until there is something to do."""
+        if self._down_until:
+            return max(0.0, self._down_until - time.monotonic())
+        due = self.queue.next_due(*(WAITING if self.source else WAITING[1:]))
+        pauses = [] if due is None else [max(0.05, due - time.time())]
+        if polls or not pauses:
+            pauses.append(max(0.0, self._look_at - time.monotonic()) if self.source else self.poll_seconds)
+        return min(pauses)
+
+    def _look(self) -> None:
+        """Ask the archive for new images."""
+        if self.source is None or time.monotonic() < self._look_at:
+            self._look_at = self._look_at or time.monotonic()
+            return
+        for images in self.source.look():
+            if new := self.queue.add(images):
+                log.info("study %s: %d new", images[0].study, new)
+            for image in images:
+                if image.pixels > MAX_PIXELS and (row := self.queue.row(image.uid)) and row.state == "found":
+                    self.queue.fail(
+                        image.uid, f"too large: {image.pixels} pixels, at most {MAX_PIXELS} are taken"
+                    )
+            if self.stop.is_set():
+                return
+        self._look_at = time.monotonic() + self.poll_seconds
+
+    def _retrieve(self) -> bool:
+        """Bring a few found images; whether there were any."""
+        rows = self.queue.due("found", BATCH) if self.source is not None else []
+        for row in rows:
+            if self.source is None or self.stop.is_set():
+                break
+            try:
+                self.queue.receive(row.image, self.source.retrieve(row.image))
+            except Refused as refusal:
+                self._refused(row, refusal)
+        return bool(rows)
+
+    def _answer(self) -> None:
+        """Answer all received images, those that were begun before by themselves."""
+        while not self.stop.is_set() and (rows := self.queue.due("received", BATCH)):
+            begun = [row for row in rows if row.attempts]
+            rows = begun[:1] or rows
+            if rows[0].attempts >= self.backoff.config.attempts:
+                reason = f"the worker ended {rows[0].attempts} times while it answered this image"
+                self.queue.fail(rows[0].uid, reason)
+                continue
+            for row in rows:
+                self.queue.try_on(row.uid)
+            try:
+                self.answerer.answer(self.queue, rows)
+            except BaseException:
+                for row in rows:
+                    self.queue.take_back(row.uid)
+                raise
+            self._tell()
+
+    def _send(self) -> None:
+        """Send the results of all answered images that are due."""
+        while not self.stop.is_set() and (rows := self.queue.due("answered", BATCH)):
+            for row in rows:
+                if self.stop.is_set():
+                    break
+                self._send_one(row)
+                self._tell()
+
+    def _send_one(self, row: Row) -> None:
+        results = self.queue.results(row)
+        try:
+            there = self.sink.present(results)
+            if missing := [result for result in results if result.uid not in there]:
+                confirmed = self.sink.store(missing)
+                if lost := [result.uid for result in missing if result.uid not in confirmed]:
+                    raise Refused(f"the archive did not confirm {len(lost)} of {len(results)} results")
+        except Refused as refusal:
+            self._refused(row, refusal)
+        else:
+            self.queue.sent(row.uid)
+            self._works()
+            log.info("image %s done: %d results, %d were there", row.uid, len(results), len(there))
+
+    def _refused(self, row: Row, refusal: Refused) -> None:
+        if refusal.final or row.attempts + 1 >= self.backoff.config.attempts:
+            log.warning("image %s failed: %s", row.uid, refusal)
+            self.queue.fail(row.uid, str(refusal))
+        else:
+            log.info("image %s put off: %s", row.uid, refusal)
+            self.queue.put_off(row.uid, str(refusal), self.backoff.after(row.attempts))
+
+    def _progress(self) -> tuple[int, int]:
+        counts = self.queue.counts()
+        return sum(counts[state] for state in DONE), sum(counts[state] for state in WAITING)
+
+    def _tell(self) -> None:
+        done, waiting = self._progress()
+        self.report(done, done + waiting)

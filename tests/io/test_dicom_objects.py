@@ -1,0 +1,289 @@
+"""Segmentation, report and overlay: valid for foreign tools, on the image's own pixels, in its own study."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from highdicom.sr import srread
+from pydicom.dataset import Dataset
+
+import studies
+from multimix.errors import ImageError
+from multimix.io.codes import class_code, structure_code
+from multimix.io.dicom_objects import WARNING, Algorithm, answer_objects, is_ours
+from multimix.io.readers import read_image
+from multimix.types import Prediction, Radiograph
+
+ALGORITHM = Algorithm("multimix", "1.2.3", "ab" * 32)
+
+
+def _rgb() -> np.ndarray:
+    return np.stack([studies.phantom(90, 120, seed) for seed in range(3)], axis=-1)
+
+
+MAKERS = {
+    "square MONOCHROME2 DX": studies.dx,
+    "oblong MONOCHROME1 CR": studies.cr,
+    "grey secondary capture": studies.capture,
+    "RGB secondary capture": lambda **elements: studies.capture(_rgb(), **elements),
+}
+
+
+def _answer(radiograph: Radiograph, name: str = "x.dcm") -> Prediction:
+    """Two structures, one of them empty and one with an odd name, and classes that are not exclusive."""
+    height, width = radiograph.size
+    saliency = np.zeros((height, width), np.float32)
+    saliency[: height // 2, : width // 3] = 1
+    return Prediction(
+        path=name,
+        probabilities={"NORMAL": 0.25, "Pleural_Thickening": 0.1234567},
+        predicted="",
+        masks={
+            "lungs": radiograph.pixels[0] < 0.5,
+            "heart": np.zeros((height, width), bool),
+            'Blöb "2"\\': np.tile(np.arange(width) > width // 2, (height, 1)),
+        },
+        saliency=saliency,
+        spacing=radiograph.spacing,
+        spacing_note=radiograph.spacing_note,
+    )
+
+
+def _objects(source: Dataset, folder: Path) -> tuple[Prediction, list[Path]]:
+    """The answer to `source`, and its objects as files: Segmentation, report, overlay."""
+    radiograph = read_image(studies.save(source, folder / "source.dcm"))
+    prediction = _answer(radiograph)
+    made = answer_objects(source, prediction, radiograph.pixels, ALGORITHM)
+    files = []
+    for data in made:
+        files.append(folder / f"{data.Modality}.dcm")
+        data.save_as(files[-1], enforce_file_format=True)
+    return prediction, files
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_validator_finds_no_error(kind: str, tmp_path: Path) -> None:
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("dciodvfy is not installed (Debian package dicom3tools)")
+    _, files = _objects(MAKERS[kind](), tmp_path)
+    for file in [tmp_path / "source.dcm", *files]:
+        told = subprocess.run(["dciodvfy", file], capture_output=True, text=True, check=False).stderr
+        assert [line for line in told.splitlines() if line.startswith(("Error", "Abort"))] == []
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_segments_are_the_masks(kind: str, tmp_path: Path) -> None:
+    source = MAKERS[kind]()
+    prediction, (file, *_) = _objects(source, tmp_path)
+    frames = pydicom.dcmread(file).pixel_array
+    np.testing.assert_array_equal(frames, np.stack(list(prediction.masks.values())))
+    segmentation = highdicom.seg.segread(file)
+    assert (segmentation.Rows, segmentation.Columns) == (source.Rows, source.Columns)
+    uids = (source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID)
+    assert segmentation.get_source_image_uids() == [uids]
+    by_source = segmentation.get_pixels_by_source_instance([source.SOPInstanceUID])
+    np.testing.assert_array_equal(by_source[0].transpose(2, 0, 1), frames)
+    lungs = segmentation.get_segment_description(1)
+    code = (lungs.segmented_property_type.value, lungs.segmented_property_type.scheme_designator)
+    assert (lungs.segment_label, *code) == ("lungs", "39607008", "SCT")
+    made_by = lungs.algorithm_identification
+    assert (made_by.name, made_by.version) == ("multimix", "1.2.3")
+    assert made_by.parameters == {"weights": "ab" * 32}
+
+
+def test_foreign_tools_read_all_three(tmp_path: Path) -> None:
+    if shutil.which("dcmdump") is None:
+        pytest.skip("dcmdump is not installed (Debian package dcmtk)")
+    _, files = _objects(studies.cr(), tmp_path)
+    for file, word in zip(
+        files, ("=SegmentationStorage", "=Comprehensive3DSRStorage", "=SecondaryCapture"), strict=True
+    ):
+        told = subprocess.run(["dcmdump", file], capture_output=True, text=True, check=True)
+        assert word in told.stdout
+        assert told.stderr == ""
+
+
+def test_report_by_hand(tmp_path: Path) -> None:
+    prediction, (segmentation, report, _) = _objects(studies.cr(), tmp_path)
+    content = srread(report).content
+    classes = content.get_image_measurement_groups()
+    assert [g.finding_type.meaning for g in classes] == ["Normal", "Pleural_Thickening"]
+    found = [[(m.name.meaning, m.value, m.unit.value) for m in g.get_measurements()] for g in classes]
+    assert found == [[("Probability", 0.25, "1")], [("Probability", 0.123457, "1")]]
+    structures = content.get_planar_roi_measurement_groups()
+    assert [g.finding_type.meaning for g in structures] == ["Lung", "Heart", 'Blöb "2"']
+    areas = [(m.value, m.unit.value) for g in structures for m in g.get_measurements()]
+    # The CR has 0.2 x 0.175 mm per pixel.
+    expected = [round(prediction.area_px(name) * 0.2 * 0.175, 3) for name in prediction.masks]
+    assert areas == [(pytest.approx(area), "mm2") for area in expected]
+    assert areas[1] == (0, "mm2")
+    for number, group in enumerate(structures, start=1):
+        referenced = group.referenced_segmentation_frame
+        assert referenced.referenced_sop_instance_uid == pydicom.dcmread(segmentation).SOPInstanceUID
+        assert referenced.referenced_segment_numbers == [number]
+    text = pydicom.dcmread(report).to_json()
+    for words in (
+        "multimix",
+        "1.2.3",
+        "ab" * 32,
+        WARNING,
+        "0.2 x 0.175 mm per pixel",
+        "Pixel Spacing, without",
+    ):
+        assert words in text
+
+
+def test_without_spacing_there_is_no_area(tmp_path: Path) -> None:
+    _, (_, report, _) = _objects(studies.capture(), tmp_path)
+    groups = srread(report).content.get_planar_roi_measurement_groups()
+    assert [g.get_measurements() for g in groups] == [[], [], []]
+
+
+def test_overlay_says_what_it_is(tmp_path: Path) -> None:
+    _, (*_, file) = _objects(studies.dx(), tmp_path)
+    overlay = pydicom.dcmread(file)
+    assert (overlay.PhotometricInterpretation, overlay.BurnedInAnnotation) == ("RGB", "YES")
+    assert WARNING in overlay.ImageComments
+    assert WARNING in overlay.DerivationDescription
+    assert overlay.SourceImageSequence[0].ReferencedSOPInstanceUID == studies.dx().SOPInstanceUID
+    # 128 pixels are too few for the words: every pixel became two, with the words in a band below.
+    pixels = overlay.pixel_array
+    assert pixels.shape == (256, 256, 3)
+    band = pixels[-18:].astype(int)
+    yellow = (band[..., 0] > 200) & (band[..., 1] > 170) & (band[..., 2] < 120)
+    black = band.sum(axis=2) == 0
+    assert yellow.sum() > 150
+    assert (yellow | black).mean() > 0.8
+    columns = np.flatnonzero(yellow.any(axis=0))
+    assert columns[0] > 0
+    assert columns[-1] < 255
+
+
+def test_patient_and_study_are_the_source_s(tmp_path: Path) -> None:
+    source = studies.dx()
+    _, files = _objects(source, tmp_path)
+    for data in map(pydicom.dcmread, files):
+        for keyword in (
+            "PatientName",
+            "PatientID",
+            "PatientBirthDate",
+            "StudyInstanceUID",
+            "StudyDate",
+            "AccessionNumber",
+        ):
+            assert data[keyword].value == source[keyword].value
+        assert data.StudyDescription == "Chest"
+        assert data.SeriesInstanceUID != source.SeriesInstanceUID
+        assert is_ours(data)
+    assert not is_ours(source)
+
+
+def test_uids_follow_from_image_and_weights(tmp_path: Path) -> None:
+    source = studies.dx()
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+
+    def uids(data: Dataset, algorithm: Algorithm) -> list[tuple[str, str]]:
+        made = answer_objects(data, _answer(radiograph), radiograph.pixels, algorithm)
+        return [(one.SOPInstanceUID, one.SeriesInstanceUID) for one in made]
+
+    first = uids(source, ALGORITHM)
+    assert uids(source, ALGORITHM) == first
+    assert len({uid for pair in first for uid in pair}) == 6
+    for uid in (uid for pair in first for uid in pair):
+        assert uid.startswith("2.25.")
+        assert len(uid) <= 64
+    assert not set(uids(source, Algorithm("multimix", "1.2.3", "cd" * 32))) & set(first)
+    other = uids(studies.dx(SOPInstanceUID="1.2.3.4"), ALGORITHM)
+    # Another image of the same series: other instances in the same series of answers.
+    assert [a == b for (a, _), (b, _) in zip(first, other, strict=True)] == [False] * 3
+    assert [a == b for (_, a), (_, b) in zip(first, other, strict=True)] == [True] * 3
+
+
+TYPE_2 = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
+    *(
+        "ReferringPhysicianName",
+        "StudyID",
+        "AccessionNumber",
+        "InstanceNumber",
+        "PatientOrientation",
+        "Modality",
+    ),
+    *("SpecificCharacterSet", "StudyDescription", "Manufacturer", "SeriesNumber"),
+)
+
+
+def test_sources_that_miss_type_2_attributes_still_work(tmp_path: Path) -> None:
+    source = studies.cr(**dict.fromkeys(TYPE_2))
+    _, files = _objects(source, tmp_path)
+    segmentation = pydicom.dcmread(files[0])
+    assert segmentation.StudyInstanceUID == source.StudyInstanceUID
+    assert segmentation.PatientID == ""
+    if shutil.which("dciodvfy"):
+        told = subprocess.run(["dciodvfy", files[0]], capture_output=True, text=True, check=False).stderr
+        assert "Error" not in told
+
+
+def test_values_that_dicom_does_not_allow_are_left_out(tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.dx(), tmp_path / "a.dcm"))
+    odd = {
+        "PatientBirthDate": ("DA", "1970-01-01?"),
+        "PatientSex": ("CS", "female"),
+        "StudyTime": ("TM", "noon"),
+        "AccessionNumber": ("SH", "far too long for a short string"),
+        "InstanceNumber": ("IS", "-4"),
+        "PatientOrientation": ("CS", "LEFT"),
+    }
+    source = studies.dx()
+    source.PatientName = "Anonymous"  # one component, which highdicom warns of
+    for keyword, (vr, value) in odd.items():
+        element = pydicom.DataElement(keyword, vr, None)
+        element._value = value
+        source[keyword] = element
+    made = answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM)
+    for data in made:
+        assert (data.PatientBirthDate, data.PatientSex, data.AccessionNumber) == ("", "", "")
+        assert data.PatientName == "Anonymous"
+        assert data.InstanceNumber == 1
+
+
+@pytest.mark.parametrize(
+    "keyword", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID"]
+)
+def test_a_source_without_uids_cannot_be_referred_to(keyword: str, tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.dx(), tmp_path / "a.dcm"))
+    source = studies.dx(**{keyword: None})
+    with pytest.raises(ImageError, match=f"x.dcm: DICOM has no valid {keyword}.*use --format png"):
+        answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM)
+
+
+def test_an_answer_of_another_size_is_refused(tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.cr(), tmp_path / "a.dcm"))
+    with pytest.raises(ImageError, match="another size than the DICOM image"):
+        answer_objects(studies.dx(), _answer(radiograph), radiograph.pixels, ALGORITHM)
+
+
+def test_models_with_one_task(tmp_path: Path) -> None:
+    source = studies.dx()
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+    whole = _answer(radiograph)
+    segments = Prediction("a", {}, "", whole.masks, None, whole.spacing)
+    classifies = Prediction("a", whole.probabilities, "NORMAL", {}, whole.saliency, whole.spacing)
+    for prediction, modalities in ((segments, ["SEG", "SR"]), (classifies, ["SR", "OT"])):
+        made = answer_objects(source, prediction, radiograph.pixels, ALGORITHM)
+        assert [data.Modality for data in made] == modalities
+
+
+def test_names_as_codes() -> None:
+    for name in ("lungs", "Lung", "LUNG_"):
+        assert structure_code(name).value == "39607008"
+    assert structure_code("left lung").value == structure_code("Left-Lung").value == "44029006"
+    assert class_code("PNEUMONIA").value == "233604007"
+    unknown = class_code("Crépi\\tus")
+    assert (unknown.scheme_designator, unknown.meaning) == ("99MULTIMIX", "Crépi tus")
+    assert len(unknown.value) <= 16
+    assert unknown.value != class_code("crepitus").value

@@ -1,0 +1,31 @@
+"""A model of a moment, and an archive."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from orthanc import Orthanc
+
+from multimix.checkpoint import BEST, ModelSpec, save_model
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with untrained weights, drawn so that masks are neither empty nor full."""
+    folder = tmp_path_factory.mktemp("run")
+    spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(2,) * 5)
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        save_model(folder / BEST, spec.build().state_dict(), spec, {"lungs": torch.zeros(32, 32)})
+    return folder
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Orthanc]:
+    """An empty Orthanc of this test alone."""
+    archive = Orthanc(tmp_path / "orthanc").start()
+    try:
+        yield archive
+    finally:
+        archive.kill()
