@@ -124,3 +124,15 @@ def test_models_with_one_task() -> None:
     assert isinstance(classifies, Prediction)
     assert dict(classifies.masks) == {}
     assert sum(classifies.probabilities.values()) == pytest.approx(1)
+
+
+def test_half_precision_answers_nearly_the_same(weights: tuple[Path, MultiMix]) -> None:
+    path, _ = weights
+    grey = np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)
+    whole, half = (load(path, precision=precision)(grey) for precision in ("32-true", "bf16-mixed"))
+    assert isinstance(whole, Prediction)
+    assert isinstance(half, Prediction)
+    for name, probability in whole.probabilities.items():
+        assert half.probabilities[name] == pytest.approx(probability, abs=0.05)
+    with pytest.raises(UsageError, match=r"--precision: expected 32-true or bf16-mixed, got 'fp8'\."):
+        load(path, precision="fp8")

@@ -1,10 +1,15 @@
+import importlib.util
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from multimix import metrics
-from multimix.statistics import bootstrap_by_patient, estimate
+from multimix.statistics import bca_by_patient, bootstrap_by_patient, estimate
+from multimix.statistics.paired import Difference, needed, paired_difference
+from multimix.statistics.significance import delong, holm, mcnemar, wilcoxon
 
 
 def names(groups):
@@ -98,10 +103,232 @@ def test_estimate_holds_value_interval_and_trivial_answer():
     values = np.array([0.0, 1.0, 1.0, 0.0])
     found = estimate(names(range(4)), partial(metrics.mean, values), trivial=0.25)
     assert (found.value, found.trivial) == (0.5, 0.25)
-    assert (found.low, found.high) == bootstrap_by_patient(names(range(4)), partial(metrics.mean, values))
+    assert (found.low, found.high) == bca_by_patient(names(range(4)), partial(metrics.mean, values))
 
 
 def test_estimate_without_a_value_is_nan():
     answers = np.array([[0.2, 0.8], [0.6, 0.4]])
     found = estimate(["a", "b"], partial(metrics.auc, np.array([1, 1]), answers))
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_bca_is_the_percentile_interval_where_nothing_is_to_correct():
+    # Symmetric values, many patients: no bias, no acceleration, t is normal.
+    half = np.random.default_rng(4).normal(size=1000)
+    values, patients = np.concatenate([half, -half]), names(range(2000))
+    found = bca_by_patient(patients, partial(metrics.mean, values), samples=4000)
+    plain = bootstrap_by_patient(patients, partial(metrics.mean, values), samples=4000)
+    assert found == pytest.approx(plain, abs=0.05 * (plain[1] - plain[0]))
+
+
+def test_bca_equals_that_of_scipy_but_for_the_widening():
+    values = np.random.default_rng(5).exponential(size=300)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(0)
+    ).confidence_interval
+    ours = bca_by_patient(names(range(300)), partial(metrics.mean, values), samples=20_000)
+    wider = np.sqrt(300 / 299) * stats.t.ppf(0.975, 299) / stats.norm.ppf(0.975)
+    width = theirs.high - theirs.low
+    assert ours[0] == pytest.approx(theirs.low - (wider - 1) * width / 2, abs=0.02 * width)
+    assert ours[1] == pytest.approx(theirs.high + (wider - 1) * width / 2, abs=0.02 * width)
+    # Skewed to the right: more room above than below.
+    assert ours[1] - values.mean() > 1.05 * (values.mean() - ours[0])
+
+
+def test_bca_of_a_perfect_score_and_of_one_patient():
+    assert bca_by_patient(names(range(9)), partial(metrics.mean, np.ones(9))) == (1, 1)
+    assert np.isnan(bca_by_patient(["a", "a"], partial(metrics.mean, np.array([0.0, 1.0])))).all()
+
+
+# Ovarian cancer patients [DeLong et al. 1988]: albumin, total protein, K-G score, 1 where surgery did not help.
+# Published with its results as the ROC example of the LOGISTIC procedure in the SAS/STAT User's Guide.
+# fmt: off
+OVARIAN = np.array([
+    (3, 5.8, 10, 0), (3.2, 6.3, 5, 1), (3.9, 6.8, 3, 1), (2.8, 4.8, 6, 0), (3.2, 5.8, 3, 1),
+    (0.9, 4, 5, 0), (2.5, 5.7, 8, 0), (1.6, 5.6, 5, 1), (3.8, 5.7, 5, 1), (3.7, 6.7, 6, 1),
+    (3.2, 5.4, 4, 1), (3.8, 6.6, 6, 1), (4.1, 6.6, 5, 1), (3.6, 5.7, 5, 1), (4.3, 7, 4, 1),
+    (3.6, 6.7, 4, 0), (2.3, 4.4, 6, 1), (4.2, 7.6, 4, 0), (4, 6.6, 6, 0), (3.5, 5.8, 6, 1),
+    (3.8, 6.8, 7, 1), (3, 4.7, 8, 0), (4.5, 7.4, 5, 1), (3.7, 7.4, 5, 1), (3.1, 6.6, 6, 1),
+    (4.1, 8.2, 6, 1), (4.3, 7, 5, 1), (4.3, 6.5, 4, 1), (3.2, 5.1, 5, 1), (2.6, 4.7, 6, 1),
+    (3.3, 6.8, 6, 0), (1.7, 4, 7, 0), (3.7, 6.1, 5, 1), (3.3, 6.3, 7, 1), (4.2, 7.7, 6, 1),
+    (3.5, 6.2, 5, 1), (2.9, 5.7, 9, 0), (2.1, 4.8, 7, 1), (2.8, 6.2, 8, 0), (4, 7, 7, 1),
+    (3.3, 5.7, 6, 1), (3.7, 6.9, 5, 1), (3.6, 6.6, 5, 1),
+])
+# fmt: on
+
+
+@pytest.mark.parametrize(
+    ("column", "difference", "error", "p"), [(0, 0.0108, 0.0953, 0.9102), (1, -0.0780, 0.1046, 0.4561)]
+)
+def test_delong_of_the_published_example(column, difference, error, p):
+    positive, kg = OVARIAN[:, 3] == 1, 10 - OVARIAN[:, 2]
+    found = delong(positive, OVARIAN[None, :, column], kg[None], names(range(len(OVARIAN))))
+    assert (round(found.difference, 4), round(found.error, 4), round(found.p, 4)) == (difference, error, p)
+
+
+def slow_delong(positive, a, b, patients):
+    """Variance of the difference by the definition: every pair, every pair of patients [Obuchowski 1997]."""
+
+    def order(x, y):
+        return 1.0 if x > y else 0.5 if x == y else 0.0
+
+    ups, downs = np.flatnonzero(positive), np.flatnonzero(~positive)
+    pairs = {
+        (i, j): np.mean([order(x[i], x[j]) - order(y[i], y[j]) for x, y in zip(a, b, strict=True)])
+        for i in ups
+        for j in downs
+    }
+    theta = np.mean(list(pairs.values()))
+    x = {i: np.mean([pairs[i, j] for j in downs]) - theta for i in ups}
+    y = {j: np.mean([pairs[i, j] for i in ups]) - theta for j in downs}
+    everyone = sorted(set(patients))
+    xs = [sum(x[i] for i in ups if patients[i] == who) for who in everyone]
+    ys = [sum(y[j] for j in downs if patients[j] == who) for who in everyone]
+    with_ups, with_downs = (len({patients[i] for i in side}) for side in (ups, downs))
+    variance = with_ups / (with_ups - 1) * sum(v * v for v in xs) / len(ups) ** 2
+    variance += with_downs / (with_downs - 1) * sum(v * v for v in ys) / len(downs) ** 2
+    both = len(everyone) / (len(everyone) - 1) * sum(v * w for v, w in zip(xs, ys, strict=True))
+    return theta, (variance + 2 * both / len(ups) / len(downs)) ** 0.5
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_delong_equals_a_slow_direct_computation(seeds, clustered):
+    rng = np.random.default_rng(6)
+    positive = rng.random(40) < 0.4
+    a, b = np.round(rng.normal(size=(2, seeds, 40)) + positive, 1)  # rounded: ties
+    patients = names(rng.integers(15, size=40) if clustered else range(40))
+    found = delong(positive, a, b, patients)
+    assert (found.difference, found.error) == pytest.approx(slow_delong(positive, a, b, patients))
+    assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.difference) / found.error))
+    wrong = names(range(40))
+    assert clustered == (delong(positive, a, b, wrong).error != pytest.approx(found.error))
+
+
+def test_delong_where_there_is_nothing_to_tell():
+    positive, scores = np.array([True, True, False, False]), np.array([[0.4, 0.9, 0.1, 0.2]])
+    assert delong(positive, scores, scores, names(range(4))) == (0, 0, 1)
+    one = np.array([True, False, False, False])  # one positive patient: no variance to be had
+    assert np.isnan(delong(one, scores, scores[:, ::-1], names(range(4))).p)
+
+
+def test_holm_by_hand():
+    # Ordered .005, .01, .03, .04: times 4, 3, 2, 1 is .02, .03, .06, .04; never smaller than the one before.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm([0.9, 0.8]) == (1, 1)
+    assert holm([]) == ()
+
+
+def test_mcnemar_by_hand():
+    # Six images that only A has right, one that only B has: 2 (C(7,0) + C(7,1)) / 2^7 = 0.125.
+    differences = np.array([1.0] * 6 + [-1.0] + [0.0] * 20)
+    assert mcnemar(differences, names(range(27))) == pytest.approx(0.125)
+    # All of one patient: one voice, that of A.
+    assert mcnemar(differences, ["a"] * 27) == 1
+    assert mcnemar(np.zeros(3), names(range(3))) == 1
+
+
+def test_wilcoxon_by_hand():
+    # Ranks 1..5 all on one side: 2 / 2^5. Images of a patient are one difference, zeros are none.
+    differences = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.6, 0.0])
+    assert wilcoxon(differences, [*names([1, 2, 3, 4]), "x", "x", "y"]) == pytest.approx(2 / 2**5)
+    assert wilcoxon(np.zeros(4), names(range(4))) == 1
+
+
+def of_seeds(table):
+    """Statistics of each seed's differences (S, P), against zero."""
+    zero = partial(metrics.mean, np.zeros(table.shape[1]))
+    return [partial(metrics.mean, row) for row in table], [zero] * len(table)
+
+
+def test_one_seed_is_a_paired_t_test():
+    values = np.random.default_rng(7).normal(0.3, 1, size=40)
+    found = paired_difference(names(range(40)), *of_seeds(values[None]), samples=50_000)
+    theirs = stats.ttest_1samp(values, 0)
+    interval = theirs.confidence_interval()
+    assert found.p == pytest.approx(theirs.pvalue, rel=0.05)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=0.01)
+    assert (found.seed_variance, found.noise_variance) == (0, 0)
+
+
+def test_variance_components_are_those_of_a_two_way_table():
+    rng = np.random.default_rng(8)
+    table = rng.normal(size=(4, 1)) + rng.normal(size=(1, 60)) + 0.7 * rng.normal(size=(4, 60))
+    found = paired_difference(names(range(60)), *of_seeds(table), samples=50_000)
+    centred = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    noise = (centred**2).sum() / (3 * 59)
+    assert found.noise_variance == pytest.approx(noise, rel=0.03)
+    assert found.seed_variance == pytest.approx(table.mean(axis=1).var(ddof=1) - noise / 60, rel=0.03)
+    assert found.patient_variance == pytest.approx(table.mean(axis=0).var(ddof=1) - noise / 4, rel=0.03)
+
+
+def test_seeds_that_differ_make_it_a_t_test_over_seeds():
+    # No patient differs from another, so only the three seeds matter.
+    table = np.repeat([[0.1], [0.2], [0.6]], 30, axis=1)
+    found, theirs = (
+        paired_difference(names(range(30)), *of_seeds(table)),
+        stats.ttest_1samp([0.1, 0.2, 0.6], 0),
+    )
+    assert found.p == pytest.approx(theirs.pvalue)
+    assert (found.low, found.high) == pytest.approx(tuple(theirs.confidence_interval()))
+
+
+def test_p_is_the_level_at_which_the_interval_ends_at_zero():
+    rng = np.random.default_rng(9)
+    table = rng.normal(size=(3, 1)) + rng.normal(size=(3, 40))
+    found = paired_difference(names(range(40)), *of_seeds(table))
+    # Moved so that one end lies on zero: exactly 5 %.
+    moved = paired_difference(names(range(40)), *of_seeds(table - found.low))
+    assert moved.p == pytest.approx(0.05)
+
+
+def test_a_difference_that_is_always_the_same_is_certain():
+    found = paired_difference(names(range(5)), *of_seeds(np.full((2, 5), 0.5)))
+    assert (found.low, found.high, found.p) == (0.5, 0.5, 0)
+    nothing = paired_difference(names(range(5)), *of_seeds(np.zeros((2, 5))))
+    assert (nothing.low, nothing.high, nothing.p) == (0, 0, 1)
+    assert np.isnan(paired_difference(["a", "a"], *of_seeds(np.zeros((1, 2)))).p)
+
+
+def test_needed_numbers_by_the_textbook_formula():
+    # Difference half a standard deviation: n = (1.96 + 0.84)^2 / 0.25 = 31.4, and about two more for t.
+    one_seed = Difference(0.5, -1.0, 2.0, 0.3, 10, 1, 1.0, 0.0, 0.0)
+    assert needed(one_seed).patients == 34
+    assert needed(one_seed).seeds is None
+    # Seeds alone: the same, in seeds; no number of patients helps, as seeds differ more than that.
+    of_seeds = Difference(0.5, -1.0, 2.0, 0.3, 10, 3, 0.0, 1.0, 0.0)
+    assert (needed(of_seeds).patients, needed(of_seeds).seeds) == (None, 34)
+    nothing = needed(Difference(0.0, -1.0, 1.0, 1.0, 10, 3, 1.0, 1.0, 0.0))
+    assert (nothing.patients, nothing.seeds) == (None, None)
+
+
+def test_so_many_patients_do_have_that_power():
+    rng, wanted = (
+        np.random.default_rng(10),
+        needed(Difference(0.5, -1.0, 2.0, 0.3, 10, 1, 1.0, 0.0, 0.0)).patients,
+    )
+    assert wanted is not None
+    p = stats.ttest_1samp(rng.normal(0.5, 1, size=(4000, wanted)), 0, axis=1).pvalue
+    assert (p < 0.05).mean() == pytest.approx(0.8, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def simulation():
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "coverage.py"
+    spec = importlib.util.spec_from_file_location("coverage_of_intervals", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_intervals_hold_their_nominal_coverage(simulation):
+    # 150 studies: a share of .95 strays by .018; `python benchmarks/coverage.py` has 1,000 of each kind.
+    assert 0.90 <= simulation.single(simulation.dice, 74, 150)["BCa, widened"] <= 0.99
+    for seeds, share in ((3, 0.5), (5, 0.5)):
+        assert 0.90 <= simulation.paired(simulation.dice_pairs, seeds, share, 1.0, 150)["compare"] <= 0.99
+    found = simulation.paired(simulation.dice_pairs, 3, 0.9, 1.0, 150)
+    assert 0.90 <= found["compare"] <= 0.99
+    assert found["(seeds resampled)"] < 0.88
+    assert 0.90 <= simulation.paired(simulation.auc_pairs, 3, 0.35, 0.5, 100)["compare"] <= 1

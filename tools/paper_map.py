@@ -48,6 +48,10 @@ ITEMS = {
     "supplement, Tables 3 and 4, precision": "precision of the masks",
     "supplement, Tables 3 and 4, recall": "recall of the masks",
     "figures, AUC": "area under the ROC curve",
+    "figures, box plots of Dice": "spread of the Dice score over images",
+    "figures, Bland-Altman of lung area": "predicted against reference area",
+    "figures, ROC curves": "sensitivity against specificity",
+    "figures, accuracy against label budget": "what more labels bring",
 }
 
 

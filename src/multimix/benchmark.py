@@ -4,7 +4,7 @@ A spec (YAML) names the grid. Each cell of it is a folder of its own:
 
     DIR/spec.yaml                          what is run
     DIR/multimix-c100-m10-s0/run/          the training run
-    DIR/multimix-c100-m10-s0/per_image.parquet, scores.json
+    DIR/multimix-c100-m10-s0/per_image.parquet, scores.json, examples/
     DIR/multimix-c100-m10-s0/cell.json     written last: the cell is finished
     DIR/summary.csv                        every score of every finished cell
 
@@ -30,12 +30,17 @@ from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluate import evaluate_source, write_scores
+from multimix.io.overlay import overlay
+from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
-from multimix.io.writers import atomic_write, write_json
-from multimix.predict import load
+from multimix.io.writers import atomic_write, write_json, write_png
+from multimix.predict import Predictor, load
 from multimix.recipes import METHODS, method, recipe
 from multimix.trainer import Progress, train
+from multimix.types import Record
 
+EXAMPLES = 2
+"""Test images of every source that may be shown, the same ones for every method."""
 FINISHED, FAILED = "cell.json", "failed.json"
 SPECS = Path(__file__).parent / "specs"
 """The specs that come with the package: paper, quick, smoke."""
@@ -60,6 +65,8 @@ class Spec:
     """Judged only: a domain that was never seen."""
     cross_mask_source: tuple[str, ...] = ()
     """Judged only: a domain that was never seen."""
+    shown: tuple[str, ...] = ()
+    """Sources whose pictures may stand in a report: licences and patients decide."""
     phantoms: int = 0
     """Where it is not 0, the data are generated chest radiographs from this seed."""
     threads: int = 1
@@ -295,6 +302,10 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path) -> None:
         for source in dict.fromkeys((*by_class, *by_mask))
     ]
     write_scores(folder, [s for s, _ in judged], [t for _, t in judged], suffix=".parquet")
+    for source in set(spec.shown) & {*by_class, *by_mask}:
+        known = select(records, (source,), "test")
+        # Spread over the source, in which classes often follow one another.
+        write_examples(predictor, known[:: -(-len(known) // EXAMPLES)], folder / "examples")
     facts = asdict(cell) | {
         "size": spec.run.data.size,
         "steps": trainer.step,
@@ -308,6 +319,20 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path) -> None:
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
     }
     write_json(folder / FINISHED, facts)
+
+
+def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path) -> None:
+    """Pictures for the report: <source>_<image>--boundary.png (predicted, then reference) and --saliency.png."""
+    for record in records:
+        radiograph = read_image(record.image, predictor.channels, force=True)
+        (answer,) = predictor.predict_radiographs([radiograph])
+        name = f"{record.source}_{record.image.stem}"
+        for structure in set(answer.masks) & set(record.masks):
+            reference = read_mask(record.masks[structure], radiograph.size)
+            boundaries = {"predicted": answer.masks[structure], "reference": reference}
+            write_png(folder / f"{name}--boundary.png", overlay(radiograph.pixels, boundaries, None))
+        if answer.saliency is not None:
+            write_png(folder / f"{name}--saliency.png", overlay(radiograph.pixels, {}, answer.saliency))
 
 
 def finished(out: Path, cells: Sequence[Cell]) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:

@@ -18,6 +18,8 @@ SLOPE = 0.2
 """Of the leaky ReLU below zero."""
 EPSILON = 1e-5
 """Added to the variance."""
+PIXELS_AT_ONCE = 2 * 256 * 256
+"""Pixels of a batch that a CPU computes at a time: the widest activation of these, 8 MB, stays in its caches."""
 
 
 def channels_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:

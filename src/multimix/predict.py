@@ -43,6 +43,8 @@ class Predictor:
     trivial_masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     """Structure -> mean training mask: the answer that needs no model."""
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a value, not a mutable
+    precision: str = "32-true"
+    """'32-true', or 'bf16-mixed': about twice as fast where the processor has it, and off by what 16 bits round."""
 
     @property
     def has_classes(self) -> bool:
@@ -78,15 +80,20 @@ class Predictor:
         pixels = (torch.tensor(r.pixels, dtype=torch.float32) for r in batch)
         images = torch.stack([to_model_size(p, self.size) for p in pixels]).to(self.device)
         if not self.has_classes:  # then nobody looks at the saliency, and the model may do without
-            mask_logits = self.model.segment(images)
+            with self._autocast():
+                mask_logits = self.model.segment(images)
             return [self._prediction(r, None, m, None) for r, m in zip(batch, mask_logits, strict=True)]
-        output = self.model(images)
+        with self._autocast():
+            output = self.model(images)
         logits = output.class_logits.float()
         probabilities = (logits.sigmoid() if self.multi_label else logits.softmax(dim=1)).cpu().numpy()
         return [
             self._prediction(*parts)
             for parts in zip(batch, probabilities, output.mask_logits, output.saliency, strict=True)
         ]
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
 
     def _prediction(
         self,
@@ -118,11 +125,15 @@ class Predictor:
         return max(probabilities, key=probabilities.__getitem__, default="")
 
 
-def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Predictor:
+def load(
+    path: str | os.PathLike[str], device: str | torch.device = "cpu", *, precision: str = "32-true"
+) -> Predictor:
     """Read the predictor from a run folder (its best weights) or a weights file.
 
-    Raises CheckpointError where it cannot be used and UsageError where there is no such `device`.
+    Raises CheckpointError where it cannot be used and UsageError where there is no such `device` or `precision`.
     """
+    if precision not in ("32-true", "bf16-mixed"):
+        raise UsageError(f"--precision: expected 32-true or bf16-mixed, got {precision!r}.")
     loaded = load_model(Path(path))
     try:
         model = loaded.model.to(device)
@@ -138,6 +149,7 @@ def load(path: str | os.PathLike[str], device: str | torch.device = "cpu") -> Pr
         multi_label=spec.multi_label,
         trivial_masks=loaded.trivial_masks,
         device=torch.device(device),
+        precision=precision,
     )
 
 

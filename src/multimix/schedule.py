@@ -5,9 +5,7 @@ import math
 import torch
 
 from multimix.config import OptimConfig, RunConfig
-
-PIXELS_AT_ONCE = 2 * 256 * 256
-"""Pixels of a stream that a CPU computes at a time: the widest activation of these, 8 MB, stays in its caches."""
+from multimix.layers import PIXELS_AT_ONCE
 
 
 def parts(config: RunConfig, device: torch.device) -> int:

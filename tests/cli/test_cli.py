@@ -2,11 +2,11 @@
 
 import csv
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -64,9 +64,11 @@ def test_help_answers_at_once() -> None:
     command = [str(Path(sys.executable).with_name("multimix")), "--help"]
     seconds = []
     for _ in range(5):
-        start = time.monotonic()
+        before = os.times()
         subprocess.run(command, check=True, capture_output=True)
-        seconds.append(time.monotonic() - start)
+        after = os.times()
+        # Processor time, which another test on the same core does not lengthen.
+        seconds.append(sum(after[2:4]) - sum(before[2:4]))
     assert min(seconds) < 0.4
 
 

@@ -116,7 +116,9 @@ def test_an_xray_is_answered_and_nothing_else_is_asked(page: Page, address: str)
     assert page.browser.get_log("browser") == []
     asked = {event["request"]["url"] for event in page.events("Network.requestWillBeSent")}
     assert any("/v1/predict" in url for url in asked)
-    assert all(url.startswith((address, "blob:", "data:")) for url in asked)
+    # A browser that starts slowly may still be loading its own chrome:// pages.
+    elsewhere = [url for url in asked if not url.startswith((address, "blob:", "data:", "chrome:"))]
+    assert elsewhere == []
 
 
 def test_sliders_and_keys_change_the_picture(page: Page):

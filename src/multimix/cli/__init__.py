@@ -5,10 +5,17 @@ import sys
 import click
 
 from multimix import __version__
+from multimix.cli.audit import audit
+from multimix.cli.bench import bench
+from multimix.cli.benchmark import benchmark
+from multimix.cli.compare import compare
 from multimix.cli.data import data
 from multimix.cli.demo import demo
 from multimix.cli.evaluate import evaluate
+from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
+from multimix.cli.report import report
+from multimix.cli.serve import serve
 from multimix.cli.train import train
 from multimix.errors import MultimixError
 
@@ -28,7 +35,7 @@ def commands() -> None:
     """
 
 
-for command in (data, demo, evaluate, predict, train):
+for command in (audit, bench, benchmark, compare, data, demo, evaluate, pacs, predict, report, serve, train):
     commands.add_command(command)
 
 

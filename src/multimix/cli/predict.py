@@ -22,8 +22,17 @@ import click
     "--force", is_flag=True, help="Answer DICOM images that do not say they are frontal chest X-rays."
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+@click.option(
+    "--precision", default="32-true", show_default=True, help="32-true, or bf16-mixed: faster, rounded."
+)
 def predict(
-    run: Path, inputs: tuple[Path, ...], out: Path, formats: tuple[str, ...], force: bool, device: str
+    run: Path,
+    inputs: tuple[Path, ...],
+    out: Path,
+    formats: tuple[str, ...],
+    force: bool,
+    device: str,
+    precision: str,
 ) -> None:
     """Answer images: class, mask and saliency, each at the image's own size.
 
@@ -42,7 +51,7 @@ def predict(
     from multimix.predict import load
     from multimix.predict_files import predict_files
 
-    predictor = load(run, device)
+    predictor = load(run, device, precision=precision)
     with bar("Answering", "images") as report:
         summary = predict_files(
             predictor, list(inputs), out, formats=tuple(dict.fromkeys(formats)), force=force, progress=report

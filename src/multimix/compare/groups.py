@@ -1,0 +1,240 @@
+"""Runs to be compared: found on disk, read, and paired by seed."""
+
+import glob
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from multimix.errors import CheckpointError, ManifestError, UsageError
+
+_KEY = ["source", "split", "image"]
+_TEXT = (*_KEY, "patient", "label", "predicted")
+_SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one trained model answered."""
+
+    path: Path
+    name: str
+    table: pd.DataFrame
+    """A line per image of the test split; of the only split where there is no test."""
+    seed: int | None = None
+    """From cell.json, as are those below; None without one."""
+    setting: tuple[object, ...] | None = None
+    """Method, label budgets, size, steps: the same for all seeds of a group."""
+    multi_label: bool | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    name: str
+    runs: tuple[Run, ...]
+
+
+def read_group(where: str) -> Group:
+    """Read a per-image table, a folder that holds one, a run folder, or all that a pattern matches.
+
+    Raises UsageError where nothing is there or the runs are not of one kind, CheckpointError where a folder
+    holds no evaluation, ManifestError where a table cannot be used.
+    """
+    if Path(where).exists():
+        return group([Path(where)])
+    if not glob.has_magic(where):
+        raise UsageError(
+            f"{where}: no such file or folder. Name what `multimix evaluate` wrote, a run folder, or several "
+            "by a quoted pattern such as 'DIR/multimix-*'."
+        )
+    found = sorted(map(Path, glob.glob(where)), key=_natural)
+    if not found:
+        raise UsageError(
+            f"{where}: expected folders that match this pattern, found none. Check its spelling."
+        )
+    return group(found)
+
+
+def group(paths: Sequence[Path]) -> Group:
+    """Read the runs at `paths`; errors as in `read_group`."""
+    if not paths:
+        raise UsageError("expected at least one run on each side of a comparison, got none.")
+    runs = tuple(map(read_run, paths))
+    settings = list(dict.fromkeys(run.setting for run in runs))
+    if len(settings) > 1:
+        kinds = " and ".join(next(run.path.name for run in runs if run.setting == s) for s in settings[:2])
+        raise UsageError(
+            f"{kinds} are not seeds of one setting (method, labels, size, steps). Narrow the pattern, as in "
+            "'DIR/multimix-c100-m10-*'."
+        )
+    if len(runs) == 1:
+        return Group(runs[0].name, runs)
+    stems = {re.sub(r"[-_. ]*s?\d+$", "", run.name) for run in runs}
+    return Group(stems.pop() if len(stems) == 1 else runs[0].path.absolute().parent.name, runs)
+
+
+def read_run(path: Path) -> Run:
+    """Read one run; of a folder its own per-image table, else all those in its `evaluation`."""
+    files = [path] if path.is_file() else _tables(path)
+    rows = pd.concat([_read(file) for file in files], ignore_index=True)
+    rows = rows.drop_duplicates(ignore_index=True)
+    if (twice := rows.duplicated(_KEY)).any():
+        raise ManifestError(
+            f"{path}: {rows['image'][twice].iloc[0]} was judged more than once, with different answers. "
+            f"Name one of {', '.join(map(str, files))}."
+        )
+    splits = list(rows["split"].unique())
+    if "test" not in splits and len(splits) > 1:
+        raise ManifestError(
+            f"{path}: expected images of split test, found {', '.join(splits)}. Name the folder of one of them."
+        )
+    rows = rows[rows["split"] == ("test" if "test" in splits else splits[0])]
+    folder = path.parent if path.is_file() else path
+    cell = _cell(folder / "cell.json")
+    return Run(
+        path,
+        _name(folder),
+        rows.drop(columns="split").reset_index(drop=True),
+        cell.get("seed"),
+        tuple(cell.get(key) for key in _SETTING) if cell else None,
+        cell.get("multi_label"),
+    )
+
+
+def _name(folder: Path) -> str:
+    """The run's folder, also where the evaluation within it is named."""
+    folder = folder.absolute()
+    if "evaluation" in (folder.name, folder.parent.name):
+        folder = folder.parent if folder.name == "evaluation" else folder.parent.parent
+    return folder.name
+
+
+def _tables(folder: Path) -> list[Path]:
+    within = (
+        ("*/per_image.*",)
+        if folder.name == "evaluation"
+        else ("evaluation/per_image.*", "evaluation/*/per_image.*")
+    )
+    for pattern in ("per_image.*", *within):
+        found = sorted(f for f in folder.glob(pattern) if f.suffix in {".csv", ".parquet"})
+        if found:
+            return found
+    if next(folder.glob("*/cell.json"), None) is not None:
+        raise UsageError(
+            f"{folder}: this is a benchmark, not a run. Name its cells by a quoted pattern, as in "
+            f"'{folder}/multimix-*'."
+        )
+    raise CheckpointError(
+        f"{folder}: expected per_image.csv or per_image.parquet, here or in evaluation/; found neither. "
+        "Judge the run first with `multimix evaluate`."
+    )
+
+
+def _read(file: Path) -> pd.DataFrame:
+    """The table with text columns as str, "" where empty, and all others as float64, nan where empty."""
+    try:
+        # A class may be called "NA" or "1", so text is read as it is; float() keeps numbers to the last bit.
+        parquet = file.suffix == ".parquet"
+        table = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str, keep_default_na=False)
+        if missing := [name for name in (*_KEY, "patient") if name not in table]:
+            raise ValueError(f"no column {', '.join(missing)}")
+        if table.empty:
+            raise ValueError("no images")
+        columns: dict[str, pd.Series] = {
+            name: table[name].fillna("").astype(str) for name in _TEXT if name in table
+        }
+        for name in set(map(str, table)) - set(_TEXT):
+            cells = table[name]
+            columns[name] = (
+                cells.astype("float64") if parquet else pd.Series([float(x) if x else np.nan for x in cells])
+            )
+    except (OSError, ValueError, TypeError) as error:  # pandas and Arrow raise subclasses of these
+        raise ManifestError(
+            f"{file}: not a per-image table that can be read ({str(error).splitlines()[0][:120]}). Judge the run "
+            "again with `multimix evaluate`."
+        ) from error
+    table = pd.DataFrame({name: columns[name] for name in map(str, table) if name in columns})
+    for name in {"label", "predicted"} - set(table):
+        table[name] = ""
+    table["patient"] = table["patient"].where(table["patient"] != "", table["image"])
+    return table
+
+
+def _cell(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        cell = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{file}: not readable as JSON ({error}). Mend or remove it.") from error
+    if not isinstance(cell, dict) or not isinstance(cell.get("seed"), int):
+        raise ManifestError(f"{file}: expected a whole number as `seed`, found none. Mend or remove it.")
+    return cell
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    """Sorts run-2 before run-10."""
+    parts = re.split(r"(\d+)", str(path))
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
+
+
+def paired(a: Group, b: Group) -> tuple[tuple[Run, ...], tuple[Run, ...], str]:
+    """The runs of both groups that belong together, in order, and how that was decided, in words.
+
+    By the seed of cell.json where all have one, else in the order of their names. Seeds that one side lacks
+    are left out. Raises UsageError where no pairs can be made, or a run would be compared with itself.
+    """
+    first, second, how = _by_seed(a, b) or _by_order(a, b)
+    for one, other in zip(first, second, strict=True):
+        if one.path.resolve() == other.path.resolve():
+            raise UsageError(f"{one.path}: stands on both sides. Name two different runs or groups.")
+    return first, second, how
+
+
+def _by_seed(a: Group, b: Group) -> tuple[tuple[Run, ...], tuple[Run, ...], str] | None:
+    if any(run.seed is None for run in (*a.runs, *b.runs)) or (len(a.runs) == len(b.runs) == 1):
+        return None
+    of: list[dict[int, Run]] = []
+    for side in (a, b):
+        of.append({run.seed: run for run in side.runs if run.seed is not None})
+        if len(of[-1]) < len(side.runs):
+            raise UsageError(f"{side.name}: two of its runs have the same seed. Narrow the pattern.")
+    common = sorted(of[0].keys() & of[1].keys())
+    if not common:
+        raise UsageError(
+            f"{a.name} has seeds {_listed(of[0])}, {b.name} has {_listed(of[1])}: none in common. Runs are "
+            "compared seed by seed; train the missing ones."
+        )
+    how = f"Paired by the seed in cell.json: {_listed(common)}."
+    if left := sorted(of[0].keys() ^ of[1].keys()):
+        how += f" Left out, since only one side has them: {_listed(left)}."
+    return tuple(of[0][seed] for seed in common), tuple(of[1][seed] for seed in common), how
+
+
+def _by_order(a: Group, b: Group) -> tuple[tuple[Run, ...], tuple[Run, ...], str]:
+    if len(a.runs) != len(b.runs):
+        raise UsageError(
+            f"{a.name} is {len(a.runs)} runs, {b.name} is {len(b.runs)}. Without a cell.json that names their seeds, "
+            "runs are paired in order and must be as many on both sides; name as many of each."
+        )
+    if len(a.runs) == 1:
+        seeds = [run.seed for run in (*a.runs, *b.runs)]
+        apart = None not in seeds and seeds[0] != seeds[1]
+        return (
+            a.runs,
+            b.runs,
+            "One run on each side" + (f", of seeds {seeds[0]} and {seeds[1]}." if apart else "."),
+        )
+    pairs = ", ".join(f"{x.name} with {y.name}" for x, y in zip(a.runs, b.runs, strict=True))
+    return a.runs, b.runs, f"Paired in the order of their names, since not all have a cell.json: {pairs}."
+
+
+def _listed(numbers: Sequence[int] | dict[int, Run]) -> str:
+    return ", ".join(map(str, sorted(numbers)))

@@ -1,0 +1,244 @@
+"""A benchmark folder read back: its finished cells, and which are missing.
+
+A cell is one method, one label budget and one seed: a folder with `cell.json` (what it is), `per_image.parquet`
+and `scores.json` (how it did on every test source). A folder that lacks one of them is not finished.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from multimix.errors import ManifestError, UsageError
+from multimix.evaluate import read_per_image
+from multimix.recipes import METHODS, Method
+
+_NAME = re.compile(r"(?P<method>.+?)(?:-c(?P<c>\d+|all))?(?:-m(?P<m>\d+|all))?-s(?P<seed>\d+)")
+_FILES = ("cell.json", "per_image.parquet", "scores.json")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A method at a label budget; its cells differ in the seed alone."""
+
+    method: str
+    """As in `recipes.METHODS`."""
+    class_labels: int | None
+    """None: all, or the method learns no classes."""
+    mask_labels: int | None
+    """None: all, or the method learns no masks."""
+
+    @property
+    def of(self) -> Method:
+        """The method's flags and printed name."""
+        return METHODS[self.method]
+
+    @property
+    def budget(self) -> tuple[str, str]:
+        """(class labels, mask labels) as printed: '100', 'full', or '' where the method does not use them."""
+        return (
+            ("full" if self.class_labels is None else str(self.class_labels)) if self.of.classify else "",
+            ("full" if self.mask_labels is None else str(self.mask_labels)) if self.of.segment else "",
+        )
+
+    @property
+    def order(self) -> tuple[float, float, int]:
+        """Sorts settings as the paper does: by budget ascending, then by method."""
+        c = float("inf") if self.class_labels is None else float(self.class_labels)
+        m = float("inf") if self.mask_labels is None else float(self.mask_labels)
+        number = list(METHODS).index(self.method)
+        return c if self.of.classify else 0.0, m if self.of.segment else 0.0, number
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One finished cell."""
+
+    folder: Path
+    setting: Setting
+    seed: int
+    size: int
+    steps: int
+    seconds: float
+    classes: tuple[str, ...]
+    structures: tuple[str, ...]
+    multi_label: bool
+    parameters: int
+    class_sources: tuple[str, ...]
+    """In domain first."""
+    mask_sources: tuple[str, ...]
+    in_domain: tuple[str, ...]
+    table: pd.DataFrame
+    """Per image, all sources."""
+    trivial: Mapping[tuple[str, str], float]
+    """(source, metric) -> score of the answer that needs no model."""
+    versions: tuple[tuple[str, str], ...] = ()
+    """Name and version of what it was trained with; empty where its run is not stored."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All that is stored of a benchmark."""
+
+    folder: Path
+    cells: tuple[Cell, ...]
+    """Finished; sorted by budget, method, seed."""
+    missing: tuple[str, ...]
+    """Names of the cells that were asked for or begun and are not finished."""
+    failed: Mapping[str, str]
+    """Name of a missing cell that failed -> its reason."""
+    spec: str
+    """The text of spec.yaml, empty where there is none."""
+
+    def settings(self) -> list[Setting]:
+        """Every setting with a finished cell, in the paper's order."""
+        return sorted({cell.setting for cell in self.cells}, key=lambda setting: setting.order)
+
+    def of(self, setting: Setting) -> list[Cell]:
+        """The finished cells of a setting, by seed."""
+        return [cell for cell in self.cells if cell.setting == setting]
+
+
+def cell_name(setting: Setting, seed: int) -> str:
+    """The folder name of a cell: 'multimix-c100-m10-s0', 'enc-call-s1' for all labels."""
+    parts = [setting.method]
+    for letter, count, used in (
+        ("c", setting.class_labels, setting.of.classify),
+        ("m", setting.mask_labels, setting.of.segment),
+    ):
+        parts += [f"{letter}{'all' if count is None else count}"] if used else []
+    return "-".join([*parts, f"s{seed}"])
+
+
+def read_benchmark(folder: Path) -> Benchmark:
+    """Read every finished cell of `folder`.
+
+    Raises UsageError where the folder is no benchmark or holds no finished cell, and ManifestError where a
+    file of a cell is damaged.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder. Give the --out folder of `multimix benchmark`.")
+    begun = [path for path in sorted(folder.iterdir()) if path.is_dir() and _NAME.fullmatch(path.name)]
+    done = [path for path in begun if all((path / name).is_file() for name in _FILES)]
+    if not done:
+        state = f"{len(begun)} begun, none finished" if begun else "no cell folders"
+        raise UsageError(
+            f"{folder}: expected finished cells such as multimix-c100-m10-s0/ with {', '.join(_FILES)}, found "
+            f"{state}. Run `multimix benchmark SPEC --out {folder}` first."
+        )
+    cells = sorted((_read_cell(path) for path in done), key=lambda cell: (cell.setting.order, cell.seed))
+    spec = folder / "spec.yaml"
+    text = spec.read_text("utf-8", errors="replace") if spec.is_file() else ""
+    finished = {cell_name(cell.setting, cell.seed) for cell in cells}
+    wanted = [*_asked_for(text), *_holes(cells), *(path.name for path in begun)]
+    missing = tuple(sorted(set(wanted) - finished - {path.name for path in done}))
+    failures = {path.name: path / "failed.json" for path in begun if path not in done}
+    failed = {
+        name: str(_read_json(file).get("reason", "")) for name, file in failures.items() if file.is_file()
+    }
+    return Benchmark(folder, tuple(cells), missing, failed, text)
+
+
+def _read_cell(folder: Path) -> Cell:
+    about = _read_json(folder / "cell.json")
+    scores = _read_json(folder / "scores.json")
+    try:
+        if about["method"] not in METHODS:
+            raise ValueError(f"method {about['method']!r} is none of {', '.join(METHODS)}")
+        flags = METHODS[about["method"]]
+        return Cell(
+            folder,
+            Setting(
+                about["method"],
+                about["class_labels"] if flags.classify else None,
+                about["mask_labels"] if flags.segment else None,
+            ),
+            int(about["seed"]),
+            int(about["size"]),
+            int(about["steps"]),
+            float(about["seconds"]),
+            tuple(about["classes"]) if flags.classify else (),
+            tuple(about["structures"]) if flags.segment else (),
+            bool(about["multi_label"]),
+            int(about["parameters"]),
+            tuple(about["class_sources"]) if flags.classify else (),
+            tuple(about["mask_sources"]) if flags.segment else (),
+            tuple(about["in_domain"]),
+            _read_table(folder / "per_image.parquet"),
+            _trivial(scores),
+            _versions(folder / "run" / "run.json"),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ManifestError(
+            f"{folder}: not a cell of a benchmark ({type(error).__name__}: {error}). Remove the folder and run the "
+            "benchmark again; it makes that cell anew."
+        ) from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ManifestError(
+            f"{path}: cannot be read as JSON ({error}). Remove the cell's folder and run the benchmark again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ManifestError(
+            f"{path}: expected a JSON object. Remove the cell's folder and run the benchmark again."
+        )
+    return content
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    try:
+        table = read_per_image(path)
+    except (OSError, ValueError) as error:  # pyarrow's errors are both
+        raise ManifestError(
+            f"{path}: cannot be read as Parquet ({error}). Remove the cell's folder and run the benchmark again."
+        ) from error
+    if lacking := {"image", "source", "split", "patient", "label"} - set(table.columns):
+        raise ManifestError(
+            f"{path}: lacks the column {min(lacking)!r}. Run the benchmark again for that cell."
+        )
+    return table
+
+
+def _trivial(scores: Mapping[str, Any]) -> dict[tuple[str, str], float]:
+    return {
+        (group["source"], name): float(metric["trivial"])
+        for group in scores["scores"]
+        for name, metric in group["metrics"].items()
+        if metric.get("trivial") is not None
+    }
+
+
+def _versions(path: Path) -> tuple[tuple[str, str], ...]:
+    if not path.is_file():
+        return ()
+    return tuple((str(name), str(number)) for name, number in _read_json(path).get("versions", {}).items())
+
+
+def _holes(cells: Sequence[Cell]) -> list[str]:
+    """Seeds that some settings have and others lack."""
+    seeds = {cell.seed for cell in cells}
+    return [cell_name(setting, seed) for setting in {cell.setting for cell in cells} for seed in seeds]
+
+
+def _asked_for(spec: str) -> list[str]:
+    """Names of the cells that the spec lists; empty where it is not understood: then only the folders tell."""
+    try:
+        content = yaml.safe_load(spec)
+        settings = {
+            Setting(name, c if METHODS[name].classify else None, m if METHODS[name].segment else None)
+            for name in content["methods"]
+            for c in content["class_labels"]
+            for m in content["mask_labels"]
+        }
+        return [cell_name(setting, int(seed)) for setting in settings for seed in content["seeds"]]
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        return []

@@ -1,0 +1,175 @@
+"""The questions that the paper left open, each answered by paired differences between settings of one budget."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from multimix.compare import Comparison, Group, compare, with_holm
+from multimix.compare.groups import group
+from multimix.recipes import METHODS
+from multimix.report.cells import Benchmark, Cell, Setting
+from multimix.report.grid import Grid, title
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question and the pairs of methods that answer it."""
+
+    name: str
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+    """(with, without)."""
+
+
+QUESTIONS = (
+    Question("bridge", "Does the saliency bridge help?", (("umtl-s", "umtl"), ("umtl-s-ssl", "umtl-ssl"))),
+    Question(
+        "pseudo-labels",
+        "Do pseudo-labels help?",
+        (("enc-ssl", "enc"), ("umtl-ssl", "umtl"), ("umtl-s-ssl", "umtl-s")),
+    ),
+    Question(
+        "both-tasks",
+        "Does learning both tasks in one model help?",
+        (("umtl", "enc"), ("umtl", "u-net")),
+    ),
+    Question("multimix", "Is MultiMix better than the best supervised method?", (("multimix", ""),)),
+)
+"""The last one's second method is chosen per source and metric: see `best_supervised`."""
+
+SUPERVISED = ("u-net", "enc", "umtl", "umtl-s")
+"""Methods that learn from labelled images alone."""
+
+VERDICTS = (
+    "better",
+    "worse",
+    "ahead by the interval alone",
+    "behind by the interval alone",
+    "cannot be told apart",
+)
+"""What a difference can say of the first method. By the interval alone: it leaves zero out, but the test of the metric
+or Holm's correction does not agree."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One paired difference."""
+
+    question: Question
+    first: Setting
+    second: Setting
+    source: str
+    metric: str
+    result: Comparison
+    """Corrected by Holm over the question's answers at the same labels; its names are for people."""
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """(class labels, mask labels) as printed, of the two settings together."""
+        c, m = zip(self.first.budget, self.second.budget, strict=True)
+        return c[0] or c[1], m[0] or m[1]
+
+    @property
+    def verdict(self) -> str:
+        """One of VERDICTS."""
+        r = self.result
+        if r.verdict in VERDICTS[:2] or not (r.low > 0 or r.high < 0):
+            return r.verdict
+        return VERDICTS[2] if r.value > 0 else VERDICTS[3]
+
+
+def answers(
+    benchmark: Benchmark, grid: Grid, progress: Callable[[int, int], None] | None = None
+) -> list[Answer]:
+    """Every difference that the finished cells allow; `progress` is called with differences done and in all."""
+    wanted = [item for question in QUESTIONS for item in _wanted(benchmark, grid, question)]
+    names = list(dict.fromkeys(name for cell in benchmark.cells for name in cell.structures))
+    groups: dict[tuple[Path, ...], Group] = {}
+    found = []
+    for done, (question, first, second, source, metric) in enumerate(wanted, 1):
+        sides = []
+        for cells in zip(*_paired(benchmark.of(first), benchmark.of(second)), strict=True):
+            folders = tuple(cell.folder for cell in cells)
+            if folders not in groups:
+                groups[folders] = group(folders)
+            sides.append(groups[folders])
+        (result,), _ = compare(sides[0], sides[1], (metric,), (source,))
+        result = replace(result, name_a=first.of.name, name_b=second.of.name, metric=title(metric, names))
+        found.append(Answer(question, first, second, source, metric, result))
+        if progress is not None:
+            progress(done, len(wanted))
+    return _corrected(found)
+
+
+def _corrected(found: Sequence[Answer]) -> list[Answer]:
+    """With Holm's correction over each question's answers at the same labels."""
+    families: dict[tuple[str, str, str], list[int]] = {}
+    for index, answer in enumerate(found):
+        families.setdefault((answer.question.name, *answer.labels), []).append(index)
+    corrected = list(found)
+    for family in families.values():
+        for index, result in zip(family, with_holm([found[i].result for i in family]), strict=True):
+            corrected[index] = replace(found[index], result=result)
+    return corrected
+
+
+def _wanted(
+    benchmark: Benchmark, grid: Grid, question: Question
+) -> Iterator[tuple[Question, Setting, Setting, str, str]]:
+    settings = benchmark.settings()
+    for with_it, without in question.pairs:
+        for first in (setting for setting in settings if setting.method == with_it):
+            for source, metric in _scores(grid, first):
+                second = (
+                    _partner(settings, first, without)
+                    if without
+                    else best_supervised(grid, first, source, metric)
+                )
+                if (
+                    second is not None
+                    and (second, source, metric) in grid
+                    and _paired(benchmark.of(first), benchmark.of(second))
+                ):
+                    yield question, first, second, source, metric
+
+
+def _scores(grid: Grid, setting: Setting) -> list[tuple[str, str]]:
+    """(source, metric) of the scores that the questions are about, where they are defined."""
+    about = ("auc", "accuracy")
+    mine = [(s, m) for known, s, m in grid if known == setting and (m in about or m.startswith("dice_"))]
+    return [key for key in mine if not math.isnan(grid[setting, *key].estimate.value)]
+
+
+def _partner(settings: Sequence[Setting], first: Setting, method: str) -> Setting | None:
+    """The setting of `method` with the labels of `first`, as far as the method uses them."""
+    flags = METHODS[method]
+    wanted = Setting(
+        method,
+        first.class_labels if flags.classify else None,
+        first.mask_labels if flags.segment else None,
+    )
+    return wanted if wanted in settings else None
+
+
+def best_supervised(grid: Grid, first: Setting, source: str, metric: str) -> Setting | None:
+    """The supervised setting with the labels of `first` that scores highest on these very test images.
+
+    Chosen on the test images, so the choice favours the supervised side.
+    """
+    known = [setting for setting, s, m in grid if (s, m) == (source, metric)]
+    partners = [_partner(known, first, method) for method in SUPERVISED]
+    best: Setting | None = None
+    for partner in partners:
+        if partner is not None and (
+            best is None
+            or grid[partner, source, metric].estimate.value > grid[best, source, metric].estimate.value
+        ):
+            best = partner
+    return best
+
+
+def _paired(first: Sequence[Cell], second: Sequence[Cell]) -> list[tuple[Cell, Cell]]:
+    """Cells of equal seed."""
+    other = {cell.seed: cell for cell in second}
+    return [(cell, other[cell.seed]) for cell in first if cell.seed in other]

@@ -1,0 +1,368 @@
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from multimix.cli.compare import compare as command
+from multimix.compare import compare, compare_cells, read_group
+from multimix.errors import CheckpointError, ManifestError, MultimixError, UsageError
+from multimix.evaluate import read_per_image, summarise, write_scores
+from multimix.io.tables import write_table
+
+
+def classes(seed=0, images=80, skill=1.5, source="wards", labels_seed=7):
+    """Answers about NORMAL and PNEUMONIA; every second patient has two images."""
+    labels = np.random.default_rng(labels_seed).integers(2, size=images)
+    labels[1::4] = labels[::4]
+    noise = np.random.default_rng(labels_seed + 1).normal(size=images)  # images that are hard for everyone
+    logits = skill * (2 * labels - 1) + 2 * noise + np.random.default_rng(seed).normal(size=images)
+    positive = 1 / (1 + np.exp(-logits))
+    names = np.array(["NORMAL", "PNEUMONIA"])
+    return pd.DataFrame(
+        {
+            "image": [f"{source}/{i:03}.png" for i in range(images)],
+            "source": source,
+            "split": "test",
+            "patient": [f"p{i - (i % 4 == 1):03}" for i in range(images)],
+            "label": names[labels],
+            "predicted": names[(positive > 0.5).astype(int)],
+            "p_NORMAL": 1 - positive,
+            "p_PNEUMONIA": positive,
+        }
+    )
+
+
+def masks(seed=0, images=60, mean=0.9, source="lungs", spread=0.01):
+    """Dice about `mean`, one image a patient, the hard ones hard for everyone."""
+    hard = np.random.default_rng(3).exponential(0.03, size=images)
+    dice = (mean - hard + spread * np.random.default_rng(seed).normal(size=images)).clip(0, 1)
+    return pd.DataFrame(
+        {
+            "image": [f"{source}/{i:03}.png" for i in range(images)],
+            "source": source,
+            "split": "test",
+            "patient": [f"q{i}" for i in range(images)],
+            "label": "",
+            "dice_lungs": dice,
+            "hd95_px_lungs": 20 * (1 - dice),
+            "reference_area_px_lungs": 1000,
+        }
+    )
+
+
+def write(folder: Path, *tables: pd.DataFrame, cell: dict | None = None, name="per_image.parquet") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_table(folder / name, pd.concat(tables, ignore_index=True))
+    if cell is not None:
+        (folder / "cell.json").write_text(json.dumps(cell))
+    return folder
+
+
+def cell(method, seed, **more):
+    return {
+        "method": method,
+        "class_labels": 100,
+        "mask_labels": 10,
+        "seed": seed,
+        "size": 64,
+        "steps": 9,
+    } | more
+
+
+def seeds_of(folder, method, mean, count=3, spread=0.002):
+    """A group of cells with masks, each seed's mean off by a little."""
+    off = np.random.default_rng(len(method)).normal(0, spread, size=count)
+    return [
+        write(
+            folder / f"{method}-c100-m10-s{s}",
+            masks(seed=10 * s + len(method), mean=mean + off[s]),
+            cell=cell(method, s),
+        )
+        for s in range(count)
+    ]
+
+
+def test_values_are_those_of_evaluate_and_p_those_of_scipy(tmp_path):
+    a, b = (write(tmp_path / n, masks(seed=s, mean=m)) for n, s, m in (("a", 1, 0.9), ("b", 2, 0.89)))
+    found = compare_cells([a], [b], "dice_lungs", "lungs")
+    tables = [read_per_image(f / "per_image.parquet") for f in (a, b)]
+    scores = [summarise(t, (), ("lungs",)).metrics["dice_lungs"].value for t in tables]
+    assert (found.value_a, found.value_b) == pytest.approx(scores)
+    assert found.value == pytest.approx(scores[0] - scores[1])
+    difference = tables[0]["dice_lungs"] - tables[1]["dice_lungs"]
+    interval = stats.ttest_1samp(difference, 0).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), abs=5e-4)
+    assert found.p_test == pytest.approx(stats.wilcoxon(difference, method="approx", correction=True).pvalue)
+    assert (found.test, found.verdict, found.images, found.seeds) == ("Wilcoxon", "better", 60, 1)
+    assert found.p == max(found.p_interval, found.p_test) == found.p_holm
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1_NORMAL", "auc", "brier", "ece"])
+def test_class_scores_are_those_of_evaluate(tmp_path, metric):
+    a, b = (write(tmp_path / n, classes(seed=s, skill=k)) for n, s, k in (("a", 1, 2.0), ("b", 2, 1.0)))
+    found = compare_cells([a], [b], metric, "wards")
+    for folder, value in ((a, found.value_a), (b, found.value_b)):
+        scores = summarise(read_per_image(folder / "per_image.parquet"), ("NORMAL", "PNEUMONIA"), ())
+        assert value == pytest.approx(scores.metrics[metric].value)
+    assert found.test == {"auc": "DeLong", "accuracy": "McNemar"}.get(metric, "")
+    assert found.patients == 60
+
+
+def test_lower_is_better_for_distances(tmp_path):
+    a, b = (write(tmp_path / n, masks(seed=s, mean=m)) for n, s, m in (("a", 1, 0.9), ("b", 2, 0.8)))
+    found = compare_cells([a], [b], "hd95_px_lungs", "lungs")
+    assert found.value < 0
+    assert found.verdict == "better"
+    assert compare_cells([b], [a], "hd95_px_lungs", "lungs").verdict == "worse"
+
+
+def test_seeds_are_paired_by_cell_json_and_those_alone_left_out(tmp_path):
+    a, b = seeds_of(tmp_path, "multimix", 0.9, 4), seeds_of(tmp_path, "u-net", 0.85)
+    found, how = compare(read_group(f"{tmp_path}/multimix-*"), read_group(f"{tmp_path}/u-net-*"))
+    assert how == "Paired by the seed in cell.json: 0, 1, 2. Left out, since only one side has them: 3."
+    assert (found[0].seeds, found[0].verdict) == (3, "better")
+    assert (found[0].name_a, found[0].name_b) == ("multimix-c100-m10", "u-net-c100-m10")
+    # The order in which cells are named does not matter, since their seeds say what belongs together.
+    assert compare_cells(a[:3][::-1], b, "dice_lungs", "lungs") == compare_cells(
+        a[:3], b, "dice_lungs", "lungs"
+    )
+
+
+def test_without_cell_json_runs_are_paired_in_natural_order(tmp_path):
+    for n in (2, 10):
+        for method in ("x", "y"):
+            write(tmp_path / f"{method}-{n}", masks(seed=n))
+    _, how = compare(read_group(f"{tmp_path}/x-*"), read_group(f"{tmp_path}/y-*"))
+    assert "x-2 with y-2, x-10 with y-10" in how
+    write(tmp_path / "y-11", masks())
+    with pytest.raises(UsageError, match="x is 2 runs, y is 3"):
+        compare(read_group(f"{tmp_path}/x-*"), read_group(f"{tmp_path}/y-*"))
+
+
+def test_few_seeds_that_disagree_cannot_tell_what_one_pair_seems_to(tmp_path):
+    a, b = seeds_of(tmp_path, "multimix", 0.9, spread=0.03), seeds_of(tmp_path, "u-net", 0.895, spread=0.03)
+    one, all_three = (compare_cells(a[:n], b[:n], "dice_lungs", "lungs") for n in (1, 3))
+    assert one.high - one.low < 0.3 * (all_three.high - all_three.low)
+    assert all_three.verdict == "cannot be told apart"
+    assert all_three.more_images is None  # more patients do not make seeds agree
+    assert all_three.more_seeds is not None
+    assert "or about" in all_three.sentence
+    assert "no number of images with these seeds" in all_three.sentence
+
+
+def test_holm_over_all_that_is_printed(tmp_path):
+    a = write(tmp_path / "a", classes(seed=1, skill=2.0), masks(seed=1))
+    b = write(tmp_path / "b", classes(seed=2, skill=1.5), masks(seed=2))
+    found, how = compare(read_group(str(a)), read_group(str(b)))
+    assert [(c.source, c.metric) for c in found] == [
+        ("wards", "auc"),
+        ("wards", "accuracy"),
+        ("lungs", "dice_lungs"),
+    ]
+    assert how == "One run on each side."
+    smallest = min(found, key=lambda c: c.p)
+    assert smallest.p_holm == pytest.approx(min(1, 3 * smallest.p))
+    assert {c.family for c in found} == {3}
+    assert all("after Holm over 3 comparisons" in c.sentence for c in found)
+
+
+def test_a_difference_that_one_test_alone_finds_does_not_count(tmp_path):
+    # Slightly better on nearly all images, much worse on a few: the mean says nothing, the ranks do.
+    b = masks(seed=1)
+    a = b.assign(dice_lungs=b["dice_lungs"] + np.where(np.arange(60) < 3, -0.3, 0.005 + np.arange(60) / 1e4))
+    found = compare_cells([write(tmp_path / "a", a)], [write(tmp_path / "b", b)], "dice_lungs", "lungs")
+    assert found.p_test < 0.01 < found.p_interval == found.p
+    assert found.verdict == "cannot be told apart"
+
+
+def test_equal_answers_are_no_difference(tmp_path):
+    a, b = write(tmp_path / "a", masks(), classes()), write(tmp_path / "b", masks(), classes())
+    for c in compare(read_group(str(a)), read_group(str(b)))[0]:
+        assert (c.value, c.low, c.high, c.p, c.verdict) == (0, 0, 0, 1, "cannot be told apart")
+        assert "no amount of data" in c.sentence
+
+
+def test_too_few_of_a_class_for_an_interval(tmp_path):
+    one = classes(images=12)
+    one["label"] = ["PNEUMONIA", *["NORMAL"] * 11]
+    other = one.assign(p_PNEUMONIA=one["p_NORMAL"], p_NORMAL=one["p_PNEUMONIA"])
+    found = compare_cells([write(tmp_path / "a", one)], [write(tmp_path / "b", other)], "auc", "wards")
+    assert np.isnan([found.low, found.high, found.p, found.p_holm]).all()
+    assert "do not determine an interval" in found.sentence
+
+
+def test_labels_that_are_not_exclusive(tmp_path):
+    table = classes(seed=1)
+    table["label"] = ["NORMAL|PNEUMONIA", "", "NORMAL", "PNEUMONIA"] * 20
+    table["p_NORMAL"] = np.random.default_rng(0).random(80)
+    decided = table[["p_NORMAL", "p_PNEUMONIA"]] >= 0.5
+    table["predicted"] = ["|".join(c[2:] for c in decided if row[c]) for _, row in decided.iterrows()]
+    a, b = write(tmp_path / "a", table), write(tmp_path / "b", table.assign(p_NORMAL=1 - table["p_NORMAL"]))
+    scores = summarise(
+        read_per_image(a / "per_image.parquet"), ("NORMAL", "PNEUMONIA"), (), multi_label=True
+    ).metrics
+    for metric, test in (("auc", ""), ("auc_NORMAL", "DeLong"), ("accuracy", "McNemar")):
+        found = compare_cells([a], [b], metric, "wards")
+        assert found.value_a == pytest.approx(scores[metric].value)
+        assert found.test == test
+
+
+def test_every_place_where_a_run_keeps_its_answers(tmp_path):
+    tables = [masks(seed=s) for s in (1, 2)]
+    other = write(tmp_path / "other", tables[1])
+    expected = compare_cells([write(tmp_path / "plain", tables[0])], [other], "dice_lungs", "lungs")
+    run = tmp_path / "RUN"
+    places = [
+        write(run / "evaluation" / "test-lungs", tables[0], name="per_image.csv"),
+        run,
+        run / "evaluation" / "test-lungs" / "per_image.csv",
+        run / "evaluation",
+    ]
+    for place in places:
+        found = compare_cells([place], [other], "dice_lungs", "lungs")
+        assert (found.value, found.low, found.high) == (expected.value, expected.low, expected.high)
+        assert found.name_a == "RUN"
+    # A second evaluation, of another split, is not mixed in; the same one twice, as Parquet, is one.
+    write(run / "evaluation" / "val-lungs", masks(seed=5).assign(split="val"))
+    write(run / "evaluation" / "again", tables[0])
+    assert compare_cells([run], [other], "dice_lungs", "lungs").value == expected.value
+    write(run / "evaluation" / "again", masks(seed=9))
+    with pytest.raises(ManifestError, match="judged more than once, with different answers"):
+        read_group(str(run))
+
+
+def test_what_evaluate_writes_can_be_compared(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        table = pd.concat([classes(seed=seed), masks(seed=seed)], ignore_index=True)
+        write_scores(tmp_path / name, [], [table], suffix=".csv")
+    assert len(compare(read_group(str(tmp_path / "a")), read_group(str(tmp_path / "b")))[0]) == 3
+
+
+def broken(tmp_path, case):
+    """Arguments of a comparison that must be refused."""
+    good, other = write(tmp_path / "good", masks(seed=1)), tmp_path / "other"
+    if case == "fewer images":
+        write(other, masks(seed=2).iloc[:50])
+    elif case == "other patient":
+        write(other, masks(seed=2).assign(patient="x"))
+    elif case == "other reference":
+        write(other, masks(seed=2).assign(reference_area_px_lungs=1001))
+    elif case == "no source":
+        write(other, classes())
+    elif case == "no metric":
+        write(other, classes(source="lungs"))
+    elif case == "not a table":
+        other.mkdir()
+        (other / "per_image.parquet").write_bytes(b"PAR1nonsense")
+    elif case == "no columns":
+        write(other, masks().drop(columns="patient"), name="per_image.csv")
+    elif case == "words for numbers":
+        write(other, masks().assign(dice_lungs="good"), name="per_image.csv")
+    elif case == "nothing there":
+        other.mkdir()
+    elif case == "benchmark":
+        write(other / "u-net-s0", masks(), cell=cell("u-net", 0))
+    elif case == "two settings":
+        for count in (100, 200):
+            write(tmp_path / f"m-c{count}-s0", masks(), cell=cell("m", 0, class_labels=count))
+        other = tmp_path / "m-*"
+    elif case == "no match":
+        other = tmp_path / "z-*"
+    elif case == "absent":
+        other = tmp_path / "z"
+    elif case == "itself":
+        other = good
+    elif case == "bad cell":
+        write(other, masks(), cell={"method": "m"})
+    return str(good), str(other)
+
+
+@pytest.mark.parametrize(
+    ("case", "error", "words"),
+    [
+        ("fewer images", UsageError, "on 60 images, .* on 50; 50 are common"),
+        ("other patient", ManifestError, "patient q0 .* but x"),
+        ("other reference", ManifestError, "reference_area_px_lungs"),
+        ("no source", UsageError, "no source in common"),
+        ("no metric", UsageError, "share no metric on lungs"),
+        ("not a table", ManifestError, "not a per-image table"),
+        ("no columns", ManifestError, "no column patient"),
+        ("words for numbers", ManifestError, "not a per-image table"),
+        ("nothing there", CheckpointError, "Judge the run first with `multimix evaluate`"),
+        ("benchmark", UsageError, "this is a benchmark, not a run"),
+        ("two settings", UsageError, "not seeds of one setting"),
+        ("no match", UsageError, "found none"),
+        ("absent", UsageError, "no such file or folder"),
+        ("itself", UsageError, "stands on both sides"),
+        ("bad cell", ManifestError, "whole number as `seed`"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(tmp_path, case, error, words):
+    a, b = broken(tmp_path, case)
+    with pytest.raises(error, match=words):
+        compare(read_group(a), read_group(b))
+    result = CliRunner().invoke(command, [a, b])
+    assert isinstance(result.exception, MultimixError)  # the command line prints it in one line
+
+
+def test_metrics_and_sources_that_are_not_there_are_named(tmp_path):
+    a, b = (read_group(str(write(tmp_path / n, masks(seed=s)))) for n, s in (("a", 1), ("b", 2)))
+    with pytest.raises(UsageError, match=r"--metric auc: .* Choose from dice_lungs, hd95_px_lungs"):
+        compare(a, b, ["auc"])
+    with pytest.raises(UsageError, match=r"--source wards: .* Choose from lungs"):
+        compare(a, b, [], ["wards"])
+
+
+def test_no_auc_where_only_one_class_is(tmp_path):
+    tables = [classes(seed=s).assign(label="NORMAL") for s in (1, 2)]
+    a, b = (read_group(str(write(tmp_path / n, t))) for n, t in zip("ab", tables, strict=True))
+    assert [c.metric for c in compare(a, b)[0]] == ["accuracy"]
+    with pytest.raises(UsageError, match="--metric auc"):
+        compare(a, b, ["auc"])
+
+
+def test_command_line(tmp_path):
+    for method, mean in (("multimix", 0.9), ("u-net", 0.85)):
+        seeds_of(tmp_path, method, mean)
+    groups, out = (
+        [f"{tmp_path}/{method}-*" for method in ("multimix", "u-net")],
+        tmp_path / "out" / "all.json",
+    )
+    result = CliRunner().invoke(
+        command, [*groups, "--metric", "dice_lungs,hd95_px_lungs", "--json", str(out)]
+    )
+    assert result.exit_code == 0, result.output
+    assert "multimix-c100-m10 is better than u-net-c100-m10 in dice_lungs on lungs" in result.output
+    assert "Paired by the seed in cell.json: 0, 1, 2." in result.output
+    stored = json.loads(out.read_text())
+    assert len(stored["a"]) == len(stored["b"]) == 3
+    first = stored["comparisons"][0]
+    expected = compare(read_group(groups[0]), read_group(groups[1]), ["dice_lungs", "hd95_px_lungs"])[0][0]
+    assert first["sentence"] == expected.sentence
+    assert [first["value"], first["low"], first["high"]] == [expected.value, expected.low, expected.high]
+
+
+def test_three_seeds_and_five_sources_take_seconds(tmp_path):
+    for method, skill in (("x", 2.0), ("y", 1.8)):
+        for s in range(3):
+            tables = [classes(s, 490, skill, f"c{k}") for k in range(2)]
+            tables += [masks(s, 177, 0.9, f"m{k}") for k in range(3)]
+            write(tmp_path / f"{method}-{s}", *tables)
+    start = time.process_time()
+    found, _ = compare(read_group(f"{tmp_path}/x-*"), read_group(f"{tmp_path}/y-*"))
+    assert len(found) == 7
+    assert time.process_time() - start < 5
+
+
+def test_stored_results_of_the_foundation():
+    results = Path(__file__).resolve().parents[1] / "results" / "foundation"
+    found = compare_cells([results / "multimix-0"], [results / "umtl-0"], "auc", "kermany")
+    assert (round(found.value_a, 3), round(found.value_b, 3)) == (0.954, 0.936)  # as in docs/results.md
+    # The bootstrap over patients and DeLong's clustered variance are two ways to one standard error.
+    error = (found.high - found.low) / 2 / stats.t.ppf(0.975, 337)
+    assert 2 * stats.norm.sf(found.value / error) == pytest.approx(found.p_test, rel=0.5)

@@ -1,0 +1,46 @@
+"""Copy of a benchmark what the repository keeps: tables, scores, pictures that may be shown, who was labelled.
+
+    python tools/keep_results.py BENCHMARK results/quick
+
+No weights and no configuration: the spec has it. Pictures only of the first seed, which is what a report shows.
+"""
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+FILES = ("cell.json", "per_image.parquet", "scores.json", "run/split.csv", "run/run.json")
+
+
+def main() -> None:
+    """Copy every finished cell."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("benchmark", type=Path)
+    parser.add_argument("results", type=Path)
+    given = parser.parse_args()
+    given.results.mkdir(parents=True, exist_ok=True)
+    for name in ("spec.yaml", "summary.csv"):
+        if (given.benchmark / name).is_file():
+            shutil.copyfile(given.benchmark / name, given.results / name)
+    cells = sorted(file.parent for file in given.benchmark.glob("*/cell.json"))
+    first = min((seed(cell) for cell in cells), default=0)
+    for cell in cells:
+        target = given.results / cell.name
+        for name in FILES:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(cell / name, target / name)
+        if (cell / "examples").is_dir() and seed(cell) == first:
+            shutil.copytree(cell / "examples", target / "examples", dirs_exist_ok=True)
+    print(f"{given.results}: {len(cells)} cells")
+
+
+def seed(cell: Path) -> int:
+    """The seed of a finished cell."""
+    return int(json.loads((cell / "cell.json").read_text("utf-8"))["seed"])
+
+
+if __name__ == "__main__":
+    main()
