@@ -11,8 +11,8 @@ from scipy import stats
 from multimix.cli.compare import compare as command
 from multimix.compare import compare, compare_cells, read_group
 from multimix.errors import CheckpointError, ManifestError, MultimixError, UsageError
-from multimix.evaluate import read_per_image, summarise, write_scores
-from multimix.io.tables import write_table
+from multimix.evaluate import summarise, write_scores
+from multimix.io.tables import read_per_image, write_table
 
 
 def classes(seed=0, images=80, skill=1.5, source="wards", labels_seed=7):

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from multimix import evaluate
 from multimix.errors import CheckpointError, ImageError, ManifestError
+from multimix.io.tables import read_per_image
 from multimix.types import Estimate, Prediction, Record, Scores
 
 SIZE = (20, 30)
@@ -295,7 +296,7 @@ def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_p
     both, table = evaluate.evaluate_source(predictor, renamed, seed=3)
     masks, mask_table = evaluate.evaluate_source(predictor, plain, classes=False, seed=3)
     _, stored = evaluate.write_scores(tmp_path / "scores", [both, masks], [table, mask_table], suffix=suffix)
-    again = evaluate.read_per_image(stored)
+    again = read_per_image(stored)
     for scores in (both, masks):
         rows = again[again["source"] == scores.source]
         found = evaluate.summarise(rows, predictor.classes, predictor.structures, seed=3)

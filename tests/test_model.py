@@ -156,17 +156,11 @@ def test_training_with_dropout_takes_the_saliency_without_it():
 
 def test_many_images_are_answered_as_one_by_one():
     torch.manual_seed(0)
-    model = MultiMix(widths=(2, 2, 2, 2, 2))
-    images = torch.rand(5, 1, 256, 256, generator=torch.Generator().manual_seed(1))
+    model = MultiMix()
+    images = torch.rand(3, 1, 256, 256, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together = model(images)
         single = [model(image[None]) for image in images]
     for name in ("class_logits", "mask_logits", "saliency"):
         each = torch.cat([getattr(output, name) for output in single])
         torch.testing.assert_close(getattr(together, name), each, rtol=1e-5, atol=1e-6, msg=name)
-
-
-def test_no_image_has_an_empty_answer():
-    with torch.inference_mode():
-        output = MultiMix(widths=(2, 2, 2, 2, 2))(torch.zeros(0, 1, 32, 32))
-    assert output.mask_logits.shape == (0, 1, 32, 32)

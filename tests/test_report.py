@@ -169,7 +169,7 @@ def test_the_grid_is_the_mean_over_seeds(bench: Path, computed: tuple[Benchmark,
 
 
 def test_one_seed_has_the_interval_that_evaluate_gives(tmp_path: Path):
-    from multimix.evaluate import read_per_image
+    from multimix.io.tables import read_per_image
 
     cell = write_cell(tmp_path, "umtl", 3)
     ((score,),) = [
@@ -382,7 +382,7 @@ def test_names_of_sources_are_text_not_markup(tmp_path: Path):
         ("cell.json", "{", r"cell\.json: cannot be read as JSON"),
         ("cell.json", '{"method": "resnet"}', r"umtl-c100-m10-s0: not a cell of a benchmark .*'resnet'"),
         ("scores.json", "[]", r"scores\.json: expected a JSON object"),
-        ("per_image.parquet", "PAR", r"per_image\.parquet: cannot be read as Parquet"),
+        ("per_image.parquet", "PAR", r"per_image\.parquet: not a per-image table that can be read"),
     ],
 )
 def test_a_damaged_cell_is_named(tmp_path: Path, name: str, content: str, message: str):

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from multimix import metrics
-from multimix.evaluate import read_per_image
+from multimix.io.tables import read_per_image
 from multimix.recipes import METHODS
 from multimix.statistics import estimate
 from multimix.types import Estimate

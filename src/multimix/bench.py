@@ -37,7 +37,7 @@ from multimix.model import MultiMix
 from multimix.recipes import paper
 from multimix.schedule import parts
 from multimix.seeds import generator
-from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, Report, TwoViews
+from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 NAIVE = Path(__file__).parents[2] / "benchmarks" / "naive.py"
 """The yardstick lies beside the sources, not in the package: an installed package measures itself alone."""
@@ -52,7 +52,11 @@ KINDS = {
 
 
 def bench(
-    *, size: int = 256, images: int = 10, pairs: int = 3, report: Report = lambda done, total, values={}: None
+    *,
+    size: int = 256,
+    images: int = 10,
+    pairs: int = 3,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, Any]:
     """Everything that is measured, as plain values ready for JSON; seconds, unless a name says otherwise.
 

@@ -14,11 +14,10 @@ The state is what lies on disk, so a benchmark that was killed goes on where it 
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -40,7 +39,7 @@ from multimix.trainer import Progress, train
 from multimix.types import Record
 
 EXAMPLES = 2
-"""Test images of every source that may be shown, the same ones for every method."""
+"""Test images of every source that may be shown."""
 FINISHED, FAILED = "cell.json", "failed.json"
 SPECS = Path(__file__).parent / "specs"
 """The specs that come with the package: paper, quick, smoke."""
@@ -335,19 +334,13 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
             write_png(folder / f"{name}--saliency.png", overlay(radiograph.pixels, {}, answer.saliency))
 
 
-def finished(out: Path, cells: Sequence[Cell]) -> Iterator[tuple[Cell, list[dict[str, Any]]]]:
-    """Finished cells and their scores, as stored."""
-    for cell in cells:
-        if (out / cell.name / FINISHED).is_file():
-            yield cell, json.loads((out / cell.name / "scores.json").read_text("utf-8"))["scores"]
-
-
 def summary(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:
     """A row per finished cell, source and metric: value, low, high, trivial."""
     rows = [
         asdict(cell) | {"source": group["source"], "metric": name} | estimate
-        for cell, scores in finished(out, cells)
-        for group in scores
+        for cell in cells
+        if (out / cell.name / FINISHED).is_file()
+        for group in json.loads((out / cell.name / "scores.json").read_text("utf-8"))["scores"]
         for name, estimate in group["metrics"].items()
     ]
     return pd.DataFrame(rows)

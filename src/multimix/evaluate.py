@@ -25,7 +25,6 @@ from multimix.io.tables import write_table
 from multimix.io.writers import write_json
 from multimix.types import Estimate, Prediction, Radiograph, Record, Scores
 
-_TEXT = ("image", "source", "split", "patient", "label", "predicted")
 _MASK_SCORES = ("dice", "jaccard", "asd_px", "hd95_px", "asd_mm", "hd95_mm", "ssim", "precision", "recall")
 
 
@@ -305,20 +304,6 @@ def write_scores(
     write_table(per_image, table)
     write_json(summary, {"interval": "95 % bootstrap over patients", "scores": list(scores)})
     return summary, per_image
-
-
-def read_per_image(path: Path) -> pd.DataFrame:
-    """The table that `write_scores` wrote, number for number, ready for `summarise`."""
-    if path.suffix == ".parquet":
-        table = pd.read_parquet(path)
-    else:
-        # A class may be called "NA" or "1", so names stay text; float() brings numbers back to the last bit.
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        for name in set(table.columns) - set(_TEXT):
-            table[name] = [float(cell) if cell else np.nan for cell in table[name]]
-    for name in set(_TEXT) & set(table.columns):
-        table[name] = table[name].fillna("")
-    return table
 
 
 def format_scores(scores: Sequence[Scores]) -> Table:

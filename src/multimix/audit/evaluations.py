@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from multimix.errors import MultimixError
-
-_TEXT = ("image", "source", "split", "patient", "label", "predicted")
+from multimix.io.tables import read_per_image
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,5 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
     for name in ("per_image.parquet", "per_image.csv"):
         if (folder / name).is_file():
-            return Evaluation(folder, entries, _table(folder / name))
+            return Evaluation(folder, entries, read_per_image(folder / name))
     return Evaluation(folder, entries, None)
-
-
-def _table(file: Path) -> pd.DataFrame:
-    try:
-        if file.suffix == ".parquet":
-            table = pd.read_parquet(file)
-        else:
-            # A class may be called "NA" or "1", so names stay text.
-            table = pd.read_csv(file, dtype=str, keep_default_na=False)
-        for name in set(table.columns) - set(_TEXT):
-            table[name] = pd.to_numeric(table[name]).astype("Float64").to_numpy(np.float64, na_value=np.nan)
-    except (OSError, ValueError, pd.errors.ParserError) as error:
-        raise MultimixError(f"{file}: cannot be read ({error}). Evaluate again.") from error
-    for name in set(_TEXT) & set(table.columns):
-        table[name] = table[name].fillna("")
-    return table

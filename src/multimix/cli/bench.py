@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--size", type=click.IntRange(min=16), default=256, show_default=True, help="Side in pixels.")
+@click.option("--size", type=click.IntRange(min=32), default=256, show_default=True, help="Side in pixels.")
 @click.option(
     "--images", type=click.IntRange(min=1), default=10, show_default=True, help="Per stream and step."
 )

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
+from multimix.io.tables import read_per_image
 
 _KEY = ["source", "split", "image"]
-_TEXT = (*_KEY, "patient", "label", "predicted")
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
 
 
@@ -138,29 +137,11 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def _read(file: Path) -> pd.DataFrame:
-    """The table with text columns as str, "" where empty, and all others as float64, nan where empty."""
-    try:
-        # A class may be called "NA" or "1", so text is read as it is; float() keeps numbers to the last bit.
-        parquet = file.suffix == ".parquet"
-        table = pd.read_parquet(file) if parquet else pd.read_csv(file, dtype=str, keep_default_na=False)
-        if missing := [name for name in (*_KEY, "patient") if name not in table]:
-            raise ValueError(f"no column {', '.join(missing)}")
-        if table.empty:
-            raise ValueError("no images")
-        columns: dict[str, pd.Series] = {
-            name: table[name].fillna("").astype(str) for name in _TEXT if name in table
-        }
-        for name in set(map(str, table)) - set(_TEXT):
-            cells = table[name]
-            columns[name] = (
-                cells.astype("float64") if parquet else pd.Series([float(x) if x else np.nan for x in cells])
-            )
-    except (OSError, ValueError, TypeError) as error:  # pandas and Arrow raise subclasses of these
-        raise ManifestError(
-            f"{file}: not a per-image table that can be read ({str(error).splitlines()[0][:120]}). Judge the run "
-            "again with `multimix evaluate`."
-        ) from error
-    table = pd.DataFrame({name: columns[name] for name in map(str, table) if name in columns})
+    """A per-image table with every column that a comparison needs."""
+    table = read_per_image(file)
+    if table.empty or (missing := [name for name in (*_KEY, "patient") if name not in table]):
+        what = "no images" if table.empty else f"no column {', '.join(missing)}"
+        raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
     for name in {"label", "predicted"} - set(table):
         table[name] = ""
     table["patient"] = table["patient"].where(table["patient"] != "", table["image"])

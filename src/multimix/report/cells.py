@@ -15,7 +15,7 @@ import pandas as pd
 import yaml
 
 from multimix.errors import ManifestError, UsageError
-from multimix.evaluate import read_per_image
+from multimix.io.tables import read_per_image
 from multimix.recipes import METHODS, Method
 
 _NAME = re.compile(r"(?P<method>.+?)(?:-c(?P<c>\d+|all))?(?:-m(?P<m>\d+|all))?-s(?P<seed>\d+)")
@@ -195,12 +195,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _read_table(path: Path) -> pd.DataFrame:
-    try:
-        table = read_per_image(path)
-    except (OSError, ValueError) as error:  # pyarrow's errors are both
-        raise ManifestError(
-            f"{path}: cannot be read as Parquet ({error}). Remove the cell's folder and run the benchmark again."
-        ) from error
+    table = read_per_image(path)
     if lacking := {"image", "source", "split", "patient", "label"} - set(table.columns):
         raise ManifestError(
             f"{path}: lacks the column {min(lacking)!r}. Run the benchmark again for that cell."
