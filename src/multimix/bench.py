@@ -74,7 +74,7 @@ def bench(
     results["peak_gflops"] = _peak()
     report(1, todo)
     step = _Step.build(size, images)
-    yardstick = partial(step.naive, naive) if naive else None
+    yardstick = partial(step.naive, naive, naive.NaiveMultiMix(step.config.model.dropout)) if naive else None
     results["train_step"] = _compare(step.ours, yardstick, pairs)
     results["train_step"]["images_per_second"] = 5 * images / results["train_step"]["seconds"]
     report(2, todo)
@@ -201,8 +201,8 @@ class _Step:
     def ours_bf16(self) -> None:
         self.ours(partial(torch.autocast, "cpu", torch.bfloat16))
 
-    def naive(self, naive: ModuleType) -> None:
-        model = naive.NaiveMultiMix(self.config.model.dropout)
+    def naive(self, naive: ModuleType, model: torch.nn.Module) -> None:
+        model.zero_grad()
         naive.naive_loss(model, self.streams).backward()
 
 

@@ -23,7 +23,7 @@ import pandas as pd
 import torch
 import yaml
 
-from multimix.config import RunConfig, build
+from multimix.config import RunConfig, build, read_mapping
 from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
@@ -34,7 +34,7 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.predict import Predictor, load
-from multimix.recipes import METHODS, method, recipe
+from multimix.recipes import METHODS, cell_name, method, recipe
 from multimix.trainer import Progress, train
 from multimix.types import Record
 
@@ -89,15 +89,10 @@ class Spec:
         """A spec from a YAML file; a bare name such as `quick` is one of those that come with the package."""
         shipped = SPECS / f"{path}.yaml"
         file = shipped if not path.exists() and shipped.is_file() else path
-        try:
-            mapping = yaml.safe_load(file.read_text("utf-8"))
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+        if not file.exists():
             names = ", ".join(sorted(p.stem for p in SPECS.glob("*.yaml")))
-            raise UsageError(
-                f"{path}: not a readable YAML file ({error}). Give a file, or one of: {names}."
-            ) from error
-        if not isinstance(mapping, dict):
-            raise UsageError(f"{path}: expected a YAML mapping such as 'seeds: [0, 1]'.")
+            raise UsageError(f"{path}: no such file. Give a YAML file, or one of: {names}.")
+        mapping = read_mapping(file)
         base = cls(run=recipe(str(mapping.pop("recipe", "tuned"))))
         try:
             return build(cls, mapping, base, "")
@@ -135,10 +130,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Its folder, such as multimix-c100-m10-s0."""
-        row, parts = method(self.method), [self.method]
-        parts += [f"c{self.class_labels or 'all'}"] if row.classify else []
-        parts += [f"m{self.mask_labels or 'all'}"] if row.segment else []
-        return "-".join([*parts, f"s{self.seed}"])
+        return cell_name(self.method, self.class_labels, self.mask_labels, self.seed)
 
     def config(self, spec: Spec, manifest: Path) -> RunConfig:
         """The configuration of its run."""

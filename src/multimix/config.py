@@ -226,16 +226,7 @@ class RunConfig:
     @classmethod
     def read(cls, path: Path, base: "RunConfig | None" = None) -> "RunConfig":
         """A configuration from a YAML file, over `base` (or the defaults)."""
-        try:
-            mapping = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, *_NOT_YAML) as error:
-            raise UsageError(
-                f"{path}: not a readable YAML file ({error}). Check the path and the syntax."
-            ) from error
-        if not isinstance(mapping, dict):
-            raise UsageError(
-                f"{path}: expected a YAML mapping such as 'seed: 0', got {type(mapping).__name__}."
-            )
+        mapping = read_mapping(path)
         try:
             return cls.from_mapping(mapping, base)
         except UsageError as error:
@@ -262,6 +253,19 @@ class RunConfig:
     def to_yaml(self) -> str:
         """The resolved configuration as it is stored in a run folder."""
         return yaml.safe_dump(self.to_mapping(), sort_keys=False)
+
+
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """The mapping in a YAML file; UsageError where there is none."""
+    try:
+        mapping = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, *_NOT_YAML) as error:
+        raise UsageError(
+            f"{path}: not a readable YAML file ({error}). Check the path and the syntax."
+        ) from error
+    if not isinstance(mapping, dict):
+        raise UsageError(f"{path}: expected a YAML mapping such as 'seed: 0', got {type(mapping).__name__}.")
+    return mapping
 
 
 def _plain(value: Any) -> Any:

@@ -47,6 +47,14 @@ def method(name: str) -> Method:
         raise UsageError(f"Unknown --method {name!r}. Choose one of: {', '.join(METHODS)}.") from None
 
 
+def cell_name(name: str, class_labels: int | None, mask_labels: int | None, seed: int) -> str:
+    """The folder of a benchmark's cell: 'multimix-c100-m10-s0', 'enc-call-s1' where None means all labels."""
+    row = method(name)
+    used = (("c", class_labels, row.classify), ("m", mask_labels, row.segment))
+    budgets = [f"{letter}{'all' if count is None else count}" for letter, count, uses in used if uses]
+    return "-".join([name, *budgets, f"s{seed}"])
+
+
 def paper() -> RunConfig:
     """The published hyper-parameters.
 

@@ -72,6 +72,7 @@ class Trainer:
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
+        self.parts = parts(config, self.fabric.device)
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
         self.recent: dict[str, list[Tensor]] = {}
@@ -124,7 +125,7 @@ class Trainer:
             self.objective,
             batch,
             rng,
-            parts=parts(self.config, self.fabric.device),
+            parts=self.parts,
             autocast=self.fabric.autocast,
             backward=self.fabric.backward,
         )

@@ -6,7 +6,7 @@ from PIL import Image
 
 from multimix.errors import ImageError
 from multimix.io.limits import explained
-from multimix.io.readers import DICOM_SUFFIXES, JSRT_SIDE, is_dicom
+from multimix.io.readers import DICOM_SUFFIXES, HEAD, JSRT_SIDE, is_dicom
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
 
@@ -17,7 +17,7 @@ def image_size(path: Path) -> tuple[int, int]:
         return JSRT_SIDE, JSRT_SIDE
     try:
         with explained(path), path.open("rb") as stream:
-            head = stream.read(132)
+            head = stream.read(HEAD)
         if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(head):
             import pydicom
 

@@ -16,7 +16,7 @@ import yaml
 
 from multimix.errors import ManifestError, UsageError
 from multimix.io.tables import read_per_image
-from multimix.recipes import METHODS, Method
+from multimix.recipes import METHODS, Method, cell_name
 
 _NAME = re.compile(r"(?P<method>.+?)(?:-c(?P<c>\d+|all))?(?:-m(?P<m>\d+|all))?-s(?P<seed>\d+)")
 _FILES = ("cell.json", "per_image.parquet", "scores.json")
@@ -45,6 +45,10 @@ class Setting:
             ("full" if self.class_labels is None else str(self.class_labels)) if self.of.classify else "",
             ("full" if self.mask_labels is None else str(self.mask_labels)) if self.of.segment else "",
         )
+
+    def cell(self, seed: int) -> str:
+        """The folder of its cell of that seed."""
+        return cell_name(self.method, self.class_labels, self.mask_labels, seed)
 
     @property
     def order(self) -> tuple[float, float, int]:
@@ -104,17 +108,6 @@ class Benchmark:
         return [cell for cell in self.cells if cell.setting == setting]
 
 
-def cell_name(setting: Setting, seed: int) -> str:
-    """The folder name of a cell: 'multimix-c100-m10-s0', 'enc-call-s1' for all labels."""
-    parts = [setting.method]
-    for letter, count, used in (
-        ("c", setting.class_labels, setting.of.classify),
-        ("m", setting.mask_labels, setting.of.segment),
-    ):
-        parts += [f"{letter}{'all' if count is None else count}"] if used else []
-    return "-".join([*parts, f"s{seed}"])
-
-
 def read_benchmark(folder: Path) -> Benchmark:
     """Read every finished cell of `folder`.
 
@@ -134,7 +127,7 @@ def read_benchmark(folder: Path) -> Benchmark:
     cells = sorted((_read_cell(path) for path in done), key=lambda cell: (cell.setting.order, cell.seed))
     spec = folder / "spec.yaml"
     text = spec.read_text("utf-8", errors="replace") if spec.is_file() else ""
-    finished = {cell_name(cell.setting, cell.seed) for cell in cells}
+    finished = {cell.setting.cell(cell.seed) for cell in cells}
     wanted = [*_asked_for(text), *_holes(cells), *(path.name for path in begun)]
     missing = tuple(sorted(set(wanted) - finished - {path.name for path in done}))
     failures = {path.name: path / "failed.json" for path in begun if path not in done}
@@ -221,7 +214,7 @@ def _versions(path: Path) -> tuple[tuple[str, str], ...]:
 def _holes(cells: Sequence[Cell]) -> list[str]:
     """Seeds that some settings have and others lack."""
     seeds = {cell.seed for cell in cells}
-    return [cell_name(setting, seed) for setting in {cell.setting for cell in cells} for seed in seeds]
+    return [setting.cell(seed) for setting in {cell.setting for cell in cells} for seed in seeds]
 
 
 def _asked_for(spec: str) -> list[str]:
@@ -234,6 +227,6 @@ def _asked_for(spec: str) -> list[str]:
             for c in content["class_labels"]
             for m in content["mask_labels"]
         }
-        return [cell_name(setting, int(seed)) for setting in settings for seed in content["seeds"]]
+        return [setting.cell(int(seed)) for setting in settings for seed in content["seeds"]]
     except (yaml.YAMLError, KeyError, TypeError, ValueError):
         return []

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
-from multimix.config import build
+from multimix.config import build, read_mapping
 from multimix.errors import UsageError
 
 USER, PASSWORD, TOKEN = "MULTIMIX_PACS_USER", "MULTIMIX_PACS_PASSWORD", "MULTIMIX_PACS_TOKEN"
@@ -176,16 +174,7 @@ class PacsConfig:
     @classmethod
     def read(cls, path: Path) -> "PacsConfig":
         """The configuration in a YAML file; UsageError names the file and the field."""
-        try:
-            mapping = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
-            raise UsageError(
-                f"{path}: not a readable YAML file ({error}). Check the path and the syntax."
-            ) from error
-        if not isinstance(mapping, dict):
-            raise UsageError(
-                f"{path}: expected a YAML mapping with 'dicomweb:' or 'node:', got {mapping!r:.60}."
-            )
+        mapping = read_mapping(path)
         archive = mapping.get("dicomweb")
         if isinstance(archive, dict) and isinstance(archive.get("since"), datetime.date):  # YAML knows days
             archive["since"] = archive["since"].isoformat()
