@@ -13,7 +13,10 @@ from multimix.augment import (
     Affine,
     Exposure,
     StrongOperations,
+    Style,
     WeakView,
+    amplitude_mix,
+    boxes,
     strong_view,
     weak_view,
 )
@@ -378,3 +381,76 @@ def test_a_strong_view_differs_more_than_a_weak_one(augmentation: str):
     images = (0.2 + 0.6 * blobs(200, 32)) * torch.linspace(0.8, 1, 32)
     weak, strong = weak_view(images, augmentation, seeded()), strong_view(images, augmentation, seeded())
     assert float((strong - images).abs().mean()) > float((weak - images).abs().mean())
+
+
+# Styles and boxes
+
+IDENTITY = torch.linspace(0, 1, 6)
+
+
+def style(curve: Tensor = IDENTITY, field: float = 0.0, sharpness: float = 0.0) -> Style:
+    return Style(curve[None], torch.full((1, 1, 3, 3), field), torch.tensor([sharpness]))
+
+
+def test_a_plain_style_changes_nothing():
+    images = torch.rand(1, 3, 16, 16, generator=seeded())
+    torch.testing.assert_close(style().apply(images), images)
+
+
+def test_a_tone_curve_by_hand():
+    curve = torch.tensor([0.0, 0.5, 0.6, 0.7, 0.8, 1.0])
+    images = torch.tensor([0.0, 0.1, 0.2, 0.5, 1.0]).view(1, 1, 1, 5)
+    expected = torch.tensor([0.0, 0.25, 0.5, 0.65, 1.0]).view(1, 1, 1, 5)
+    torch.testing.assert_close(style(curve).apply(images), expected)
+
+
+def test_a_field_is_added_and_stays_in_range():
+    images = torch.tensor([0.0, 0.5, 0.95]).view(1, 1, 1, 3).expand(1, 1, 9, 3)
+    expected = torch.tensor([0.1, 0.6, 1.0]).view(1, 1, 1, 3).expand(1, 1, 9, 3)
+    torch.testing.assert_close(style(field=0.1).apply(images), expected)
+
+
+def test_sharpness_enhances_or_blurs_what_differs_from_its_surroundings():
+    images = torch.full((1, 1, 9, 9), 0.4)
+    images[0, 0, 4, 4] = 0.65
+    # The mean of 5 x 5 pixels around the point is .41: the point stands .24 above it, its neighbours .01 below.
+    for sharpness, point, beside in ((1.0, 0.89, 0.39), (-1.0, 0.41, 0.41)):
+        answer = style(sharpness=sharpness).apply(images)[0, 0]
+        assert float(answer[4, 4]) == pytest.approx(point)
+        assert float(answer[4, 5]) == pytest.approx(beside)
+        assert float(answer[0, 0]) == pytest.approx(0.4)
+
+
+def test_styles_are_drawn_within_their_ranges():
+    drawn = Style.draw(500, seeded())
+    assert (drawn.curve[:, 0] == 0).all()
+    torch.testing.assert_close(drawn.curve[:, -1], torch.ones(500))
+    assert (drawn.curve.diff(dim=1) > 0).all()
+    assert drawn.field.abs().max() <= 0.1
+    assert drawn.sharpness.abs().max() <= 1
+    assert drawn.sharpness.std() > 0.5
+
+
+def test_amplitudes_are_mixed_and_phases_kept():
+    images, others = torch.rand(2, 2, 1, 16, 16, generator=seeded()).mul(0.2).add(0.4)
+    none, half = torch.zeros(2), torch.full((2,), 0.5)
+    torch.testing.assert_close(amplitude_mix(images, others, none), images)
+    mixed = torch.fft.fft2(amplitude_mix(images, others, half))
+    mine, theirs = torch.fft.fft2(images), torch.fft.fft2(others)
+    torch.testing.assert_close(mixed.abs(), (mine.abs() + theirs.abs()) / 2, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(mixed / mixed.abs(), mine / mine.abs(), rtol=1e-2, atol=1e-2)
+
+
+def test_boxes_are_rectangles_on_half_of_the_images():
+    drawn = boxes(400, (64, 48), seeded())
+    assert drawn.shape == (400, 1, 64, 48)
+    shares = drawn.float().mean(dim=(1, 2, 3))
+    used = shares[shares > 0]
+    assert 160 < len(used) < 240
+    assert 0.01 < used.min() < 0.06
+    assert 0.34 < used.max() < 0.44
+    for box in drawn[:, 0]:
+        rows, columns = box.any(dim=1), box.any(dim=0)
+        assert torch.equal(box, rows[:, None] & columns[None])
+        assert (rows.int().diff() == 1).sum() <= 1
+        assert (columns.int().diff() == 1).sum() <= 1

@@ -32,9 +32,12 @@ EVERYTHING = {
     "model": {"widths": [1, 2, 3, 4, 5], "dropout": 0.5},
     "objective": {
         "threshold": 0.9,
+        "mask_threshold": 0.7,
         "pseudo_weight": 1.0,
         "dice_weight": 2.0,
         "consistency_weight": 3.0,
+        "pseudo_mask_weight": 4.0,
+        "location_weight": 5.0,
         "consistency": "released",
     },
     "streams": {
@@ -235,7 +238,10 @@ def test_a_bad_override_is_refused_in_one_short_line(assignment: str):
         ("model.dropout", -0.1, "model.dropout"),
         ("objective.threshold", 0.0, "objective.threshold"),
         ("objective.threshold", 1.1, "objective.threshold"),
+        ("objective.mask_threshold", 0.0, "objective.mask_threshold"),
         ("objective.pseudo_weight", -1.0, "objective.pseudo_weight"),
+        ("objective.pseudo_mask_weight", -1.0, "objective.pseudo_mask_weight"),
+        ("objective.location_weight", -1.0, "objective.location_weight"),
         ("objective.dice_weight", -1.0, "objective.dice_weight"),
         ("objective.consistency_weight", -1.0, "objective.consistency_weight"),
         ("objective.consistency", "kl", "objective.consistency"),

@@ -23,7 +23,7 @@ from multimix.figures.classes import (
 )
 from multimix.figures.masks import agreement, area_difference, bland_altman, dice_boxes
 from multimix.figures.overview import Difference, Point, budgets, differences, dots
-from multimix.recipes import METHODS
+from multimix.recipes import METHODS, PAPER_METHODS
 from multimix.types import Estimate
 
 PROTANOPIA = (
@@ -50,7 +50,11 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-@pytest.mark.parametrize("palette", [style.COLOURS, style.DARK_COLOURS])
+OWN = {name: colour for name, colour in style.COLOURS.items() if colour != style.FAINT}
+"""Of the paper's methods and ours; ablations are grey and told apart by their marks."""
+
+
+@pytest.mark.parametrize("palette", [OWN, style.DARK_COLOURS])
 @pytest.mark.parametrize("seen", [np.eye(3), np.array(PROTANOPIA), np.array(DEUTERANOPIA)])
 def test_methods_stay_apart_for_colour_blind_readers(palette: dict[str, str], seen: np.ndarray):
     colours = {name: lab(seen @ linear(colour)) for name, colour in palette.items()}
@@ -58,7 +62,7 @@ def test_methods_stay_apart_for_colour_blind_readers(palette: dict[str, str], se
         assert np.linalg.norm(colours[a] - colours[b]) > 25, (a, b)  # 2.3 is just noticeable
 
 
-@pytest.mark.parametrize(("palette", "ground"), [(style.COLOURS, "#fefefe"), (style.DARK_COLOURS, "#15181c")])
+@pytest.mark.parametrize(("palette", "ground"), [(OWN, "#fefefe"), (style.DARK_COLOURS, "#15181c")])
 def test_methods_stand_out_from_the_ground(palette: dict[str, str], ground: str):
     weights = np.array([0.2126, 0.7152, 0.0722])
     paper = linear(ground) @ weights
@@ -67,10 +71,11 @@ def test_methods_stand_out_from_the_ground(palette: dict[str, str], ground: str)
         assert (high + 0.05) / (low + 0.05) > 2, name
 
 
-def test_every_method_has_a_colour_and_a_mark_of_its_own():
-    for table in (style.COLOURS, style.DARK_COLOURS, style.MARKS):
-        assert list(table) == list(METHODS)
-        assert len(set(table.values())) == len(METHODS)
+def test_every_method_has_a_mark_of_its_own_and_each_but_the_ablations_a_colour():
+    assert list(style.MARKS) == list(style.COLOURS) == list(METHODS)
+    assert len(set(style.MARKS.values())) == len(METHODS)
+    assert list(OWN) == list(style.DARK_COLOURS) == [*PAPER_METHODS, "multimix-t"]
+    assert len(set(OWN.values())) == len(set(style.DARK_COLOURS.values())) == len(OWN)
 
 
 def test_a_dark_picture_changes_ink_ground_and_methods_once():

@@ -1,6 +1,6 @@
 """Each term by hand, against float64 NumPy, and against the released functions' numbers."""
 
-from math import log
+from math import exp, log
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +12,14 @@ from multimix.config import ObjectiveConfig
 from multimix.losses import (
     classification_loss,
     dice_loss,
+    location_loss,
     pseudo_label_loss,
+    pseudo_mask_loss,
     released_consistency,
     segmentation_consistency,
+    soft_label_loss,
 )
-from multimix.types import LossBreakdown
+from multimix.types import Confident, LossBreakdown
 
 
 def test_equals_the_released_losses(shared: Path):
@@ -246,3 +249,51 @@ def test_the_released_kl_of_two_structures_by_hand():
     left, right = torch.zeros(1, 2, 1, 1), torch.tensor([log(3), 0.0]).view(1, 2, 1, 1)
     expected = (0.5 * log(0.5 / 0.75) + 0.5 * log(0.5 / 0.25)) / 2
     assert float(released_consistency(left, right)) == pytest.approx(expected)
+
+
+def test_soft_labels_by_hand():
+    logits = torch.tensor([[0.0, log(3)], [0.0, 0.0], [5.0, -5.0]])
+    labels = torch.tensor([[0.5, 0.5], [1.0, 0.0], [0.0, 0.0]])
+    # p = (1/4, 3/4), (1/2, 1/2); of the third image nothing is known.
+    expected = (-(0.5 * log(1 / 4) + 0.5 * log(3 / 4)) - log(1 / 2)) / 3
+    assert float(soft_label_loss(logits, Confident(labels, labels))) == pytest.approx(expected)
+
+
+def test_soft_labels_of_classes_that_are_not_exclusive_by_hand():
+    logits = torch.tensor([[0.0, log(3)]])
+    labels, weights = torch.tensor([[0.0, 0.5]]), torch.tensor([[1.0, 0.75]])
+    # 1 no at p = 1/2; half yes and a quarter no at p = 3/4; mean over two classes.
+    expected = (-log(1 / 2) - 0.5 * log(3 / 4) - 0.25 * log(1 / 4)) / 2
+    assert float(soft_label_loss(logits, Confident(labels, weights), multi_label=True)) == pytest.approx(
+        expected
+    )
+
+
+def test_with_sure_one_hot_labels_it_is_the_papers_pseudo_label_term():
+    weak, strong = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(0)).mul(3)
+    sure = (weak.softmax(1).amax(1, keepdim=True) >= 0.7).float().expand(6, 3)
+    labels = torch.nn.functional.one_hot(weak.argmax(1), 3) * sure
+    expected, kept = pseudo_label_loss(weak, strong, 0.7)
+    assert 0 < float(kept) < 1
+    torch.testing.assert_close(soft_label_loss(strong, Confident(labels, sure)), expected)
+
+
+def test_pseudo_masks_count_where_they_are_sure():
+    logits = torch.tensor([[[[0.0, 50.0], [50.0, -50.0]]]])
+    masks = torch.tensor([[[[1.0, 0.0], [1.0, 0.0]]]])
+    weights = torch.tensor([[[[1.0, 0.0], [1.0, 1.0]]]])
+    # Sure pixels: p = .5, 1, 0 and m = 1, 1, 0; Dice (2 * 1.5 + 1) / (1.5 + 2 + 1).
+    assert float(pseudo_mask_loss(logits, Confident(masks * weights, weights))) == pytest.approx(1 - 4 / 4.5)
+    nowhere, everywhere = torch.zeros_like(masks), torch.ones_like(masks)
+    assert float(pseudo_mask_loss(logits, Confident(nowhere, nowhere))) == 0
+    torch.testing.assert_close(
+        pseudo_mask_loss(logits, Confident(masks, everywhere)), dice_loss(logits, masks)
+    )
+
+
+def test_the_coarse_map_learns_the_share_of_its_cell():
+    masks = torch.zeros(1, 1, 4, 4)
+    masks[0, 0, :2, :3] = 1  # cells: 1, 1/2, 0, 0
+    logits = torch.tensor([[[[2.0, 0.0], [-1.0, -1.0]]]])
+    cells = [log(1 + exp(-2)), log(2), log(1 + exp(-1)), log(1 + exp(-1))]
+    assert float(location_loss(logits, masks)) == pytest.approx(sum(cells) / 4)

@@ -6,9 +6,10 @@ import pytest
 
 from multimix.config import RunConfig
 from multimix.errors import UsageError
-from multimix.recipes import METHODS, RECIPES, method, recipe
+from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, RECIPES, method, recipe
 
 FLAGS = ("classify", "segment", "bridge", "pseudo_labels", "consistency")
+OURS = ("teacher", "cutmix", "style", "locate", "bridge")
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,19 @@ def test_a_row_of_the_table(name: str, printed: str, flags: str):
     assert " ".join(flag for flag in FLAGS if getattr(row, flag)) == flags
 
 
-def test_the_table_has_eight_rows():
-    assert len(METHODS) == 8
-    assert len(set(METHODS.values())) == 8
+def test_the_papers_table_has_eight_rows():
+    assert len(PAPER_METHODS) == 8
+    assert len(set(METHODS.values())) == len(METHODS) == 8 + len(ABLATIONS)
+
+
+def test_each_ablation_leaves_one_ingredient_out():
+    for name, row in ABLATIONS.items():
+        missing = {flag for flag in OURS if not getattr(row, flag)}
+        # What is mixed by boxes are the teacher's images.
+        assert missing == {
+            "multimix-t": set(),
+            "multimix-t-no-teacher": {"teacher", "cutmix"},
+        }.get(name, {name.removeprefix("multimix-t-no-")})
 
 
 def test_the_published_hyper_parameters():
@@ -64,7 +75,9 @@ def test_the_tuned_recipe_weighs_the_papers_terms_anew():
 
 
 def test_an_unknown_name_gets_the_known_ones():
-    with pytest.raises(UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix\.$"):
+    with pytest.raises(
+        UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix, multimix-t, .*\.$"
+    ):
         method("unet")
     with pytest.raises(UsageError, match=r"--recipe 'best'\. Choose one of: tuned, paper\.$"):
         recipe("best")

@@ -19,6 +19,7 @@ from torch import Tensor
 
 import multimix.trainer
 import tiny
+from multimix.algorithm import WEIGHTS
 from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
@@ -180,14 +181,11 @@ def test_every_method_trains(manifest: Path, tmp_path: Path, name: str) -> None:
     row = METHODS[name]
     train(tiny.run_config(manifest, method=name, optim={"steps": 2}), tmp_path)
     losses, scores = read_log(tmp_path / "log.jsonl")
-    used = {
-        "classification": row.classify,
-        "pseudo_label": row.pseudo_labels,
-        "kept": row.pseudo_labels,
-        "dice": row.segment,
-        "consistency": row.consistency,
-    }
-    assert {key for key in losses if key in used} == {key for key, is_used in used.items() if is_used}
+    assert {key for key in losses if key in WEIGHTS} == set(row.terms)
+    assert ("kept" in losses, "kept_pixels" in losses) == (
+        "pseudo_label" in row.terms,
+        "pseudo_mask" in row.terms,
+    )
     assert ("val_auc" in scores, "val_dice" in scores) == (row.classify, row.segment)
     spec = load_model(tmp_path).spec
     assert spec.classes == (("NORMAL", "PNEUMONIA") if row.classify else ())
@@ -200,11 +198,12 @@ def test_half_precision_trains(manifest: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork, which makes killing quick")
-def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["multimix", "multimix-t"])
+def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path, name: str) -> None:
     moved = []
     for parts in (1, 2):
         config = tiny.run_config(
-            manifest, streams={"classes": 4, "unlabelled_classes": 4, "masks": 2, "parts": parts}
+            manifest, method=name, streams={"classes": 4, "unlabelled_classes": 4, "masks": 2, "parts": parts}
         )
         trainer = Trainer(config, prepare(config), tmp_path / str(parts))
         terms = trainer.one_step()

@@ -1,15 +1,36 @@
-"""Algorithm 1: what one step minimises, for every method of `recipes.METHODS`."""
+"""Algorithm 1: what one step minimises, for every method of `recipes.METHODS`; and ours, which shares its parts."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 
-from torch import Generator, Tensor, nn, no_grad, stack
+from torch import Generator, Tensor, cat, maximum, nn, no_grad, stack, where
+from torch.nn.functional import one_hot
 
 from multimix.config import ObjectiveConfig
-from multimix.losses import CONSISTENCIES, classification_loss, dice_loss, pseudo_label_loss
+from multimix.layers import PIXELS_AT_ONCE
+from multimix.losses import (
+    CONSISTENCIES,
+    classification_loss,
+    dice_loss,
+    location_loss,
+    pseudo_label_loss,
+    pseudo_mask_loss,
+    soft_label_loss,
+)
 from multimix.model import MultiMix
-from multimix.types import LossBreakdown, MultiMixBatch
+from multimix.recipes import Method
+from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled, TaskLogits
+
+WEIGHTS = {
+    "classification": "",
+    "pseudo_label": "pseudo_weight",
+    "dice": "dice_weight",
+    "consistency": "consistency_weight",
+    "pseudo_mask": "pseudo_mask_weight",
+    "location": "location_weight",
+}
+"""Term -> field of `ObjectiveConfig` with its weight: lambda, alpha and beta of the paper, then ours; '' is 1."""
 
 
 class Objective(nn.Module):
@@ -24,7 +45,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
         """One pass over the streams that the method uses; `rng` switches dropout on."""
-        classification = pseudo = kept = dice = consistency = None
+        classification = pseudo = kept = dice = consistency = pseudo_mask = location = kept_pixels = None
         # Step 1: labelled class images; encoder and head alone
         if batch.labelled_classes is not None:
             logits = self.model.classify(batch.labelled_classes.images, rng)
@@ -40,27 +61,83 @@ class Objective(nn.Module):
         # Step 3: labelled mask images, the decoder guided by the classifier's saliency
         if batch.labelled_masks is not None:
             # In float32: at 16 bits a sum over pixels, and 1 - p where p is near 1, are several percent off.
-            masks = self.model.segment(batch.labelled_masks.images, rng).float()
+            answer = self.model.answer(batch.labelled_masks.images, rng)
+            masks = answer.masks.float()
             dice = dice_loss(masks, batch.labelled_masks.masks)
+            if answer.location is not None:
+                location = location_loss(answer.location.float(), batch.labelled_masks.masks)
             # Step 4: predictions on unlabelled images must look like those on labelled ones
             if batch.unlabelled_masks is not None:
                 unlabelled = self.model.segment(batch.unlabelled_masks, rng).float()
                 consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled)
-        return LossBreakdown(classification, pseudo, dice, consistency, kept)
+        # Ours, in place of steps 2 and 4: on unlabelled images of both tasks, agree with the teacher where it is sure
+        if batch.pseudo_labelled is not None:
+            given = batch.pseudo_labelled
+            answer = self.model.answer(given.images, rng)
+            if given.classes is not None:
+                logits = answer.classes.float()
+                pseudo = soft_label_loss(logits, given.classes, multi_label=self.multi_label)
+                kept = given.classes.weights.mean()
+            if given.masks is not None:
+                pseudo_mask = pseudo_mask_loss(answer.masks.float(), given.masks)
+                kept_pixels = given.masks.weights.mean()
+        return LossBreakdown(
+            classification, pseudo, dice, consistency, kept, pseudo_mask, location, kept_pixels
+        )
+
+
+@no_grad()
+def teach(
+    teacher: Callable[[Tensor], TaskLogits],
+    batch: MultiMixBatch,
+    method: Method,
+    weights: ObjectiveConfig,
+    *,
+    multi_label: bool = False,
+) -> MultiMixBatch:
+    """The batch with a teacher's answers to the weak views of its unlabelled images, mixed as the strong views are.
+
+    After Tarvainen and Valpola (Mean Teacher), arXiv:1703.01780: the teacher is the student's moving average.
+    """
+    views = batch.unlabelled
+    if views is None:
+        return batch
+    at_once = max(1, PIXELS_AT_ONCE // (views.weak.shape[-2] * views.weak.shape[-1]))
+    answers = [teacher(part) for part in views.weak.split(at_once)]
+    classes = masks = None
+    if method.classify:
+        sure = _sure(cat([a.classes for a in answers]).float(), weights.threshold, multi_label)
+        covered = views.box.float().mean(dim=(1, 2, 3))[:, None]  # share of the image that shows its partner
+        classes = Confident(*(x.lerp(x[views.partner], covered) for x in sure))
+    if method.segment:
+        sure = _sure(cat([a.masks for a in answers]).float(), weights.mask_threshold, True)
+        masks = Confident(*(where(views.box, x[views.partner], x) for x in sure))
+    return replace(batch, unlabelled=None, pseudo_labelled=PseudoLabelled(views.strong, classes, masks))
+
+
+def _sure(logits: Tensor, threshold: float, several: bool) -> tuple[Tensor, Tensor]:
+    """What is answered with at least this probability, 0 or 1 in the shape of the logits, and where that is so."""
+    if several:
+        p = logits.sigmoid()
+        sure = (maximum(p, 1 - p) >= threshold).float()
+        return (p >= 0.5) * sure, sure
+    p = logits.softmax(dim=1)
+    sure = (p.amax(dim=1, keepdim=True) >= threshold).float().expand_as(p)
+    return one_hot(p.argmax(dim=1), p.shape[1]) * sure, sure
+
+
+def term_weight(weights: ObjectiveConfig, name: str) -> float:
+    """The weight of a term of WEIGHTS."""
+    return float(getattr(weights, WEIGHTS[name])) if WEIGHTS[name] else 1.0
 
 
 def total(terms: LossBreakdown, weights: ObjectiveConfig) -> Tensor:
-    """CE + lambda * pseudo-label + alpha * Dice + beta * KL, over the terms there are.
+    """CE + lambda * pseudo-label + alpha * Dice + beta * KL, and ours, over the terms there are.
 
     Paper: Eq. (1) plus Eq. (2). The only place where lambda, alpha and beta appear.
     """
-    weighted = (
-        (1.0, terms.classification),
-        (weights.pseudo_weight, terms.pseudo_label),
-        (weights.dice_weight, terms.dice),
-        (weights.consistency_weight, terms.consistency),
-    )
-    present = [weight * term for weight, term in weighted if term is not None]
+    weighted = [(getattr(terms, name), term_weight(weights, name)) for name in WEIGHTS]
+    present = [weight * term for term, weight in weighted if term is not None]
     return sum(present[1:], present[0])
 
 

@@ -227,6 +227,75 @@ class WeakView:
         return self.affine.apply_to_masks(masks)
 
 
+@dataclass(frozen=True)
+class Style:
+    """How a detector and its software render the same patient: tone curve, uneven field, sharpness.
+
+    For domains never seen, after Zhou et al. (Models Genesis), arXiv:2004.07882, and Zhang et al. (BigAug),
+    arXiv:1906.03347.
+    """
+
+    curve: Tensor
+    """(B 6): output at the inputs 0, .2, .4, .6, .8, 1; rising from 0 to 1."""
+    field: Tensor
+    """(B 1 3 3): brightness added, coarse to fine."""
+    sharpness: Tensor
+    """(B,) in [-1, 1]: -1 is blurred, 1 has its edges enhanced."""
+
+    @classmethod
+    def draw(cls, count: int, rng: Generator) -> "Style":
+        """A style per image; two thirds of a curve's slopes lie within a factor of 1.6 of each other."""
+        slopes = (0.5 * torch.randn(count, 5, generator=rng)).exp()
+        rises = slopes.cumsum(dim=1) / slopes.sum(dim=1, keepdim=True)
+        field = _uniform(9 * count, -0.1, 0.1, rng).view(count, 1, 3, 3)
+        return cls(F.pad(rises, (1, 0)), field, _uniform(count, -1.0, 1.0, rng))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B C H W) in [0, 1] -> the same."""
+        curve, field, sharpness = (
+            value.to(images.device) for value in (self.curve, self.field, self.sharpness)
+        )
+        cell = (images * 5).long().clamp_(0, 4)
+        flat = cell.flatten(1)
+        low = curve.gather(1, flat).view_as(images)
+        high = curve.gather(1, flat + 1).view_as(images)
+        images = low + (images * 5 - cell) * (high - low)
+        images = images + F.interpolate(field, images.shape[-2:], mode="bicubic", align_corners=True)
+        # The padding repeats edges: a zero frame would be blurred into the image.
+        smooth = F.avg_pool2d(F.pad(images, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        return (images + sharpness.view(-1, 1, 1, 1) * (images - smooth)).clamp_(0, 1)
+
+
+def amplitude_mix(images: Tensor, others: Tensor, share: Tensor) -> Tensor:
+    """(B C H W) twice and (B,) in [0, 1] -> images whose Fourier amplitude is mixed with that of others.
+
+    The phase, which carries shapes, stays: masks and labels remain true. Xu et al. (FACT), arXiv:2105.11120,
+    Eq. (2).
+    """
+    spectrum = torch.fft.rfft2(images)
+    amplitude = spectrum.abs()
+    mixed = amplitude.lerp(torch.fft.rfft2(others).abs(), share.view(-1, 1, 1, 1).to(images.device))
+    ratio = mixed / amplitude.clamp_min(1e-6)
+    return torch.fft.irfft2(spectrum * ratio, images.shape[-2:]).clamp_(0, 1)
+
+
+def boxes(count: int, size: tuple[int, int], rng: Generator) -> Tensor:
+    """(B 1 H W) bool: for half of the images nothing, else a box of 2 to 40 % of the area anywhere.
+
+    Yun et al. (CutMix), arXiv:1905.04899; sizes as in UniMatch, arXiv:2208.09910.
+    """
+    height, width = size
+    share, aspect = _uniform(count, 0.02, 0.4, rng), _uniform(count, -1.0, 1.0, rng).exp()
+    tall, wide = (share * aspect).sqrt().clamp(max=1), (share / aspect).sqrt().clamp(max=1)
+    top, left = torch.rand(2, count, generator=rng)
+    chosen = torch.rand(count, generator=rng) < 0.5
+    y, x = torch.arange(height) / height, torch.arange(width) / width
+    top, left = top * (1 - tall), left * (1 - wide)
+    rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
+    columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
+    return (rows[:, :, None] & columns[:, None, :] & chosen[:, None, None])[:, None]
+
+
 def weak_view(images: Tensor, augmentation: str, rng: Generator) -> Tensor:
     """(B C H W) -> a weak view of each."""
     return WeakView.draw(len(images), augmentation, rng).apply(images)

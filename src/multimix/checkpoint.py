@@ -43,6 +43,7 @@ class ModelSpec:
     widths: tuple[int, ...] = (16, 32, 64, 128, 256)
     dropout: float = 0.0
     bridge: bool = True
+    locate: bool = False
 
     @property
     def classify(self) -> bool:
@@ -64,6 +65,7 @@ class ModelSpec:
             widths=self.widths,
             p=self.dropout,
             bridge=self.bridge,
+            locate=self.locate,
         )
 
 

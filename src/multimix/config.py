@@ -89,18 +89,32 @@ class ObjectiveConfig:
 
     threshold: float = 0.7
     """t: confidence from which a pseudo-label counts."""
+    mask_threshold: float = 0.8
+    """Confidence from which a pixel of a teacher's mask counts; the Dice term makes less of it than cross-entropy."""
     pseudo_weight: float = 0.25
     """lambda: weight of the pseudo-label term."""
     dice_weight: float = 5.0
     """alpha: weight of the Dice term."""
     consistency_weight: float = 0.01
     """beta: weight of the KL term."""
+    pseudo_mask_weight: float = 10.0
+    """Weight of the Dice term against a teacher's masks."""
+    location_weight: float = 1.0
+    """Weight of the coarse map that tells the classifier where the structures lie."""
     consistency: str = "bernoulli"
     """'bernoulli' (a KL that works) or 'released' (softmax over one channel: zero)."""
 
     def __post_init__(self) -> None:
-        _require(0 < self.threshold <= 1, "objective.threshold", "a value in (0, 1]", self.threshold)
-        for name in ("pseudo_weight", "dice_weight", "consistency_weight"):
+        for name in ("threshold", "mask_threshold"):
+            _require(0 < getattr(self, name) <= 1, f"objective.{name}", "a value in (0, 1]", getattr(self, name))
+        names = (
+            "pseudo_weight",
+            "dice_weight",
+            "consistency_weight",
+            "pseudo_mask_weight",
+            "location_weight",
+        )
+        for name in names:
             _require(getattr(self, name) >= 0, f"objective.{name}", "a value >= 0", getattr(self, name))
         _require(
             self.consistency in ("bernoulli", "released"),

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from multimix.types import Confident
+
 
 def classification_loss(
     logits: Float[Tensor, "B K"], labels: Int[Tensor, " B"] | Float[Tensor, "B K"]
@@ -61,6 +63,36 @@ def dice_loss(
     overlap = (p * masks).sum(dim=(2, 3))
     total = p.sum(dim=(2, 3)) + masks.sum(dim=(2, 3))
     return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
+
+
+def soft_label_loss(
+    logits: Float[Tensor, "B K"], given: Confident, *, multi_label: bool = False
+) -> Float[Tensor, ""]:
+    """Cross-entropy against a teacher's classes, each weighing as much as the share of the image that shows it.
+
+    The mean is over all images, so those about which the teacher is not confident weigh nothing. Where images are
+    not mixed it is the second term of Eq. (1); the mixing is that of Yun et al. (CutMix), arXiv:1905.04899, Eq. (1).
+    """
+    if multi_label:
+        return (given.weights * F.softplus(logits) - given.answers * logits).mean()
+    return -(given.answers * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def pseudo_mask_loss(logits: Float[Tensor, "B S H W"], given: Confident) -> Float[Tensor, ""]:
+    """Dice loss over the pixels of which a teacher is confident.
+
+    After Yang et al. (UniMatch), arXiv:2208.09910, with the paper's Dice term in place of cross-entropy.
+    """
+    p = logits.sigmoid() * given.weights
+    overlap = (p * given.answers).sum(dim=(2, 3))
+    total = (p + given.answers).sum(dim=(2, 3))
+    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def location_loss(logits: Float[Tensor, "B S h w"], masks: Float[Tensor, "B S H W"]) -> Float[Tensor, ""]:
+    """Cross-entropy of the coarse map against the share of each of its cells that the structure covers."""
+    height, width = logits.shape[-2:]
+    return F.binary_cross_entropy_with_logits(logits, F.adaptive_avg_pool2d(masks, (height, width)))
 
 
 def segmentation_consistency(

@@ -15,7 +15,7 @@ from torch import Generator, Tensor, nn
 from multimix.errors import UsageError
 from multimix.layers import PIXELS_AT_ONCE, channels_last, dropout, is_channels_last, normalise
 from multimix.saliency import input_gradient
-from multimix.types import ModelOutput
+from multimix.types import ModelOutput, TaskLogits
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five encoder blocks, as published."""
@@ -73,8 +73,12 @@ class ClassificationHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, classes)
 
-    def forward(self, deepest: Tensor) -> Tensor:
-        """(B width h w) -> logits (B K)."""
+    def forward(self, deepest: Tensor, location: Tensor | None = None) -> Tensor:
+        """(B width h w) -> logits (B K); with `location` (B S h w) the mean is taken where the structures lie."""
+        if location is not None:
+            # Masks alone teach where to look: a class loss would learn to look where its shortcuts are.
+            where = location.detach().sigmoid().amax(dim=1, keepdim=True)
+            return self.linear((deepest * where).sum(dim=(2, 3)) / where.sum(dim=(2, 3)))
         # A 16 x 16 image has a 1 x 1 map here, which a 2 x 2 pool would empty.
         pooled = F.max_pool2d(deepest, 2) if min(deepest.shape[-2:]) >= 2 else deepest
         return self.linear(pooled.mean(dim=(2, 3)))
@@ -123,7 +127,8 @@ class MultiMix(nn.Module):
     """Classification and segmentation from one encoder, joined by a saliency bridge.
 
     Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
-    and its two channels per image channel with it (the paper's UMTL rows).
+    and its two channels per image channel with it (the paper's UMTL rows). `locate=True` adds the way back: a coarse
+    map of the structures, from the deepest features, inside which the classification head pools.
 
     By default the network of arXiv:2010.14731, with its 1,965,155 parameters.
     """
@@ -137,6 +142,7 @@ class MultiMix(nn.Module):
         widths: Sequence[int] = WIDTHS,
         p: float = 0.25,
         bridge: bool = True,
+        locate: bool = False,
     ):
         super().__init__()
         # Parameters made under inference mode could not take part in the saliency's backward pass.
@@ -145,6 +151,7 @@ class MultiMix(nn.Module):
             self.head = ClassificationHead(widths[-1], classes)
             self.bridge = SaliencyBridge() if bridge else None
             self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
+            self.locate = nn.Conv2d(widths[-1], structures, 1) if locate else None
         self.channels = channels
         self.p = p
 
@@ -153,21 +160,29 @@ class MultiMix(nn.Module):
     ) -> Float[Tensor, "B K"]:
         """Class logits alone: encoder and head, no decoder, no saliency."""
         self._check(images)
-        return self.head(self.encoder(channels_last(images), rng)[-1])
+        return self._classes(self.encoder(channels_last(images), rng)[-1])[0]
 
     def segment(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
     ) -> Float[Tensor, "B S H W"]:
-        """Mask logits alone; a model without a bridge computes no saliency and no class."""
+        """Mask logits alone; a model without a bridge computes no saliency."""
+        return self.answer(images, rng).masks
+
+    def answer(self, images: Float[Tensor, "B C H W"], rng: Generator | None = None) -> TaskLogits:
+        """Classes and masks from one pass; a model without a bridge computes no saliency."""
         self._check(images)
         images = channels_last(images)
         if self.bridge is None:
-            return self.decoder(self.encoder(images, rng), None, rng)
-        _, features, saliency = self._explain(images)
-        if rng is not None and self.p > 0:
-            # The saliency is taken with dropout off, the features with dropout on: two passes.
-            features = self.encoder(images, rng)
-        return self.decoder(features, self.bridge(images, saliency), rng)
+            features, bridge = self.encoder(images, rng), None
+            classes, location = self._classes(features[-1])
+        else:
+            classes, location, features, saliency = self._explain(images)
+            bridge = self.bridge(images, saliency)
+            if rng is not None and self.p > 0:
+                # The saliency is taken with dropout off, the features with dropout on: two passes.
+                features = self.encoder(images, rng)
+                classes, location = self._classes(features[-1])
+        return TaskLogits(classes, self.decoder(features, bridge, rng), location)
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
         """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`.
@@ -178,30 +193,36 @@ class MultiMix(nn.Module):
         at_once = len(images)
         if images.device.type == "cpu" and not torch.is_grad_enabled():
             at_once = max(1, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
-        parts = [self._answer(part) for part in images.split(max(at_once, 1))]
+        # Contiguous, so that class and saliency are those of the published network bit for bit, see `layers`.
+        parts = [self._answer(part.contiguous()) for part in images.split(max(at_once, 1))]
         if len(parts) == 1:
             return parts[0]
         whole = (torch.cat([getattr(part, f.name) for part in parts]) for f in fields(ModelOutput))
         return ModelOutput(*whole)
 
     def _answer(self, images: Tensor) -> ModelOutput:
-        # Contiguous, so that class and saliency are those of the published network bit for bit, see `layers`.
-        class_logits, features, saliency = self._explain(images.contiguous())
+        class_logits, _, features, saliency = self._explain(images)
         bridge = self.bridge(images, saliency) if self.bridge is not None else None
         return ModelOutput(class_logits, self.decoder(features, bridge), saliency)
 
-    def _explain(self, images: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Class logits, encoder features and saliency, dropout off, all from one forward pass."""
+    def _classes(self, deepest: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Class logits and the coarse map inside which they were pooled."""
+        location = self.locate(deepest) if self.locate is not None else None
+        return self.head(deepest, location), location
+
+    def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
+        """Class logits, coarse map, encoder features and saliency, dropout off, all from one forward pass."""
         training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
         with torch.inference_mode(False), torch.enable_grad():
             # An inference tensor cannot enter a graph; its copy made here can.
             leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
             features = self.encoder(leaf)
-            class_logits = self.head(features[-1])
+            class_logits, location = self._classes(features[-1])
             saliency = input_gradient(class_logits, leaf, keep_graph=training)
         if not training:
             class_logits, features = class_logits.detach(), [f.detach() for f in features]
-        return class_logits, features, saliency
+            location = location.detach() if location is not None else None
+        return class_logits, location, features, saliency
 
     def _check(self, images: Tensor) -> None:
         expected = f"The network takes float images (B {self.channels} H W), H and W divisible by 16"

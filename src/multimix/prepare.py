@@ -43,6 +43,7 @@ class Prepared:
             config.streams,
             seed=config.seed,
             device=device,
+            method=method(config.method),
             multi_label=config.data.multi_label,
         )
 

@@ -1,6 +1,6 @@
 """Methods as rows of flags over one model and one objective, and recipes as named configurations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multimix.config import ModelConfig, ObjectiveConfig, OptimConfig, RunConfig, StreamConfig
 from multimix.errors import UsageError
@@ -22,9 +22,31 @@ class Method:
     """Learns from unlabelled class images: second term of Eq. (1)."""
     consistency: bool = False
     """Learns from unlabelled mask images: second term of Eq. (2)."""
+    teacher: bool = False
+    """Learns both tasks from the unlabelled images of both, whose answers its own average gives; in place of the
+    second terms of Eq. (1) and (2)."""
+    cutmix: bool = False
+    """What the student sees of unlabelled images shows a box of another one."""
+    style: bool = False
+    """Views vary the rendering: tone curve, uneven field, sharpness, Fourier amplitude."""
+    locate: bool = False
+    """Classes are pooled inside a coarse map of the structures: the bridge's way back."""
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """Names of the terms that it minimises, as in `types.LossBreakdown`."""
+        has = {
+            "classification": self.classify,
+            "pseudo_label": self.classify and (self.pseudo_labels or self.teacher),
+            "dice": self.segment,
+            "consistency": self.segment and self.consistency,
+            "pseudo_mask": self.segment and self.teacher,
+            "location": self.segment and self.locate,
+        }
+        return tuple(name for name, present in has.items() if present)
 
 
-METHODS = {
+PAPER_METHODS = {
     "u-net": Method("U-Net", segment=True),
     "enc": Method("Enc", classify=True),
     "enc-ssl": Method("EncSSL", classify=True, pseudo_labels=True),
@@ -37,6 +59,30 @@ METHODS = {
     ),
 }
 """Paper: supplement, Tables 3 and 4, methods."""
+
+TEACHER = Method(
+    "MultiMix-T",
+    classify=True,
+    segment=True,
+    bridge=True,
+    teacher=True,
+    cutmix=True,
+    style=True,
+    locate=True,
+)
+"""Ours."""
+
+ABLATIONS = {
+    "multimix-t": TEACHER,
+    "multimix-t-no-teacher": replace(TEACHER, name="without teacher", teacher=False, cutmix=False),
+    "multimix-t-no-cutmix": replace(TEACHER, name="without CutMix", cutmix=False),
+    "multimix-t-no-style": replace(TEACHER, name="without style", style=False),
+    "multimix-t-no-locate": replace(TEACHER, name="without location", locate=False),
+    "multimix-t-no-bridge": replace(TEACHER, name="without bridge", bridge=False),
+}
+"""Ours, and what each ingredient adds: one is left out of each row."""
+
+METHODS = PAPER_METHODS | ABLATIONS
 
 
 def method(name: str) -> Method:
@@ -81,12 +127,15 @@ def paper() -> RunConfig:
 
 
 def tuned() -> RunConfig:
-    """The default: the paper's objective with weights, optimiser, batches and augmentation for few labels.
+    """The default: our method, with weights, optimiser, batches and augmentation for few labels, also for the paper's.
 
     Few pseudo-labels that are nearly always right teach more than many that are not: threshold and weight are
     those of FixMatch, arXiv:2001.07685. Masks need a louder voice where both tasks share an encoder.
     """
-    return RunConfig(objective=ObjectiveConfig(threshold=0.95, pseudo_weight=1.0, dice_weight=20.0))
+    return RunConfig(
+        method="multimix-t",
+        objective=ObjectiveConfig(threshold=0.95, pseudo_weight=1.0, dice_weight=20.0),
+    )
 
 
 RECIPES = {"tuned": tuned, "paper": paper}

@@ -5,6 +5,7 @@ average, the optimiser's moments, the losses not yet logged and the step; what f
 CPU to what would have followed without it.
 """
 
+import copy
 import json
 import math
 import signal
@@ -21,7 +22,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from multimix.algorithm import Objective, gradient
+from multimix.algorithm import Objective, gradient, teach
 from multimix.checkpoint import BEST, LAST, ModelSpec, TrainingState, load_state, save_model, save_state
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
@@ -33,7 +34,7 @@ from multimix.recipes import method
 from multimix.runlog import RunLog
 from multimix.schedule import learning_rate, parts
 from multimix.seeds import derive, generator
-from multimix.types import LossBreakdown
+from multimix.types import LossBreakdown, MultiMixBatch
 from multimix.validation import validate
 
 LOG_EVERY = 10
@@ -68,7 +69,9 @@ class Trainer:
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
         self.model: MultiMix = self.spec.build().to(self.fabric.device)
-        self.average = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        # The average that is judged and kept; where the method has a teacher, it is the one.
+        self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
+        self.average = self.teacher.state_dict()
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
@@ -118,7 +121,7 @@ class Trainer:
         optim = self.config.optim
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(optim, self.step)
-        batch = self.streams.batch(self.step)
+        batch = self._taught(self.streams.batch(self.step))
         rng = generator(self.config.seed, "dropout", self.step, on=self.fabric.device)
         self.optimizer.zero_grad(set_to_none=True)
         terms = gradient(
@@ -135,6 +138,11 @@ class Trainer:
         for name, tensor in self.model.state_dict().items():
             self.average[name].lerp_(tensor, 1 - decay)
         return terms
+
+    def _taught(self, batch: MultiMixBatch) -> MultiMixBatch:
+        row, config = method(self.config.method), self.config
+        with self.fabric.autocast():
+            return teach(self.teacher.answer, batch, row, config.objective, multi_label=config.data.multi_label)
 
     def _remember(self, terms: LossBreakdown) -> None:
         for name, value in vars(terms).items():
@@ -166,12 +174,12 @@ class Trainer:
         state, device = load_state(file), self.fabric.device
         self.step, self.seconds = state.step, state.seconds
         self.best_score, self.stale = state.best_score, state.stale
-        self.average = {k: v.to(device) for k, v in state.average.items()}
         self.recent = {k: list(v.to(device)) for k, v in state.recent.items()}
         groups = self.optimizer.state_dict()["param_groups"]
         slots: dict[int, dict[str, Tensor]] = {}
         try:
             self.model.load_state_dict(dict(state.weights))
+            self.teacher.load_state_dict(dict(state.average))
             for name, tensor in state.optimizer.items():
                 number, slot = name.split(".")
                 slots.setdefault(int(number), {})[slot] = tensor
@@ -210,9 +218,7 @@ class Trainer:
         if self.prepared.validation.size == 0:
             self._save_best()
             return {}
-        judged = self.spec.build().to(self.fabric.device).eval()
-        judged.load_state_dict(self.average)
-        scores = dict(validate(judged, self.prepared.validation, self.fabric.device))
+        scores = dict(validate(self.teacher, self.prepared.validation, self.fabric.device))
         if self.best_score is None or scores["score"] > self.best_score:
             self.best_score, self.stale = scores["score"], 0
             self._save_best()
@@ -237,6 +243,7 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
         widths=config.model.widths,
         dropout=config.model.dropout,
         bridge=row.bridge,
+        locate=row.locate,
     )
 
 

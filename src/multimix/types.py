@@ -84,6 +84,39 @@ class LabelledMasks:
 
 
 @dataclass(frozen=True)
+class MixedViews:
+    """Unlabelled images of both tasks for a teacher: what it sees, and what the student sees of the same pixels."""
+
+    weak: Float[Tensor, "B C H W"]
+    strong: Float[Tensor, "B C H W"]
+    """In its box, each image shows the same place of its partner."""
+    box: Bool[Tensor, "B 1 H W"]
+    partner: Int[Tensor, " B"]
+    """Row of the image that shows in the box."""
+
+
+@dataclass(frozen=True)
+class Confident:
+    """A teacher's answers, and how far each counts."""
+
+    answers: Float[Tensor, "B ..."]
+    """0 or 1 times the weight; in between where images are mixed."""
+    weights: Float[Tensor, "B ..."]
+    """In [0, 1]: 0 where the teacher was not confident; the share of the image where images are mixed."""
+
+
+@dataclass(frozen=True)
+class PseudoLabelled:
+    """Unlabelled images with a teacher's answers, mixed as the images are."""
+
+    images: Float[Tensor, "B C H W"]
+    classes: Confident | None
+    """(B K)."""
+    masks: Confident | None
+    """(B S H W)."""
+
+
+@dataclass(frozen=True)
 class MultiMixBatch:
     """What one training step sees; a stream that the method does not use is None."""
 
@@ -91,6 +124,10 @@ class MultiMixBatch:
     unlabelled_classes: TwoViews | None = None
     labelled_masks: LabelledMasks | None = None
     unlabelled_masks: Float[Tensor, "B C H W"] | None = None
+    unlabelled: MixedViews | None = None
+    """For a teacher, in place of the two unlabelled streams."""
+    pseudo_labelled: PseudoLabelled | None = None
+    """`unlabelled` once the teacher has answered."""
 
     def split(self, parts: int) -> Iterator["MultiMixBatch"]:
         """`parts` batches that each hold the same share of every stream; all sizes are divisible by `parts`."""
@@ -118,6 +155,16 @@ class ModelOutput:
 
 
 @dataclass(frozen=True)
+class TaskLogits:
+    """What training compares with labels and masks."""
+
+    classes: Float[Tensor, "B K"]
+    masks: Float[Tensor, "B S H W"]
+    location: Float[Tensor, "B S h w"] | None
+    """Where the structures lie, in the cells of the deepest features; None where classes are pooled everywhere."""
+
+
+@dataclass(frozen=True)
 class LossBreakdown:
     """Each term before its weight, a scalar; None where the method has no such term."""
 
@@ -127,6 +174,10 @@ class LossBreakdown:
     consistency: Float[Tensor, ""] | None = None
     kept: Float[Tensor, ""] | None = None
     """Share of unlabelled images whose pseudo-label was confident; not a loss."""
+    pseudo_mask: Float[Tensor, ""] | None = None
+    location: Float[Tensor, ""] | None = None
+    kept_pixels: Float[Tensor, ""] | None = None
+    """Share of unlabelled pixels whose pseudo-mask was confident; not a loss."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Batches: which image comes when, and that label, mask and image belong together."""
 
 from collections import Counter
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.data.streams import Sampler, Streams, Walk, encode_labels
+from multimix.recipes import METHODS, TEACHER, Method
 from multimix.types import MultiMixBatch, Record
 
 SIDE = 16
@@ -56,13 +57,17 @@ def sets_and_caches(labels: str = "ABABBB") -> tuple[TrainingSets, ImageCache, I
     return TrainingSets(lc, uc, lm, um, [], [], everything, ("A", "B"), ("lungs",)), images, masks
 
 
-def streams(config: StreamConfig = SIZES, seed: int = 0, labels: str = "ABABBB") -> Streams:
-    return Streams(*sets_and_caches(labels), config, seed=seed, device=CPU)
+def streams(
+    config: StreamConfig = SIZES, seed: int = 0, labels: str = "ABABBB", row: Method = METHODS["multimix"]
+) -> Streams:
+    return Streams(*sets_and_caches(labels), config, seed=seed, device=CPU, method=row)
 
 
 def tensors(value: object) -> list[torch.Tensor]:
     if isinstance(value, torch.Tensor):
         return [value]
+    if value is None:
+        return []
     assert is_dataclass(value)
     return [t for f in fields(value) for t in tensors(getattr(value, f.name))]
 
@@ -216,14 +221,14 @@ def test_a_batch_leaves_the_global_generators_alone() -> None:
 def test_the_stored_images_are_left_alone() -> None:
     sets, images, masks = sets_and_caches()
     copy = images.images.copy()
-    Streams(sets, images, masks, SIZES, seed=0, device=CPU).batch(0)
+    Streams(sets, images, masks, SIZES, seed=0, device=CPU, method=METHODS["multimix"]).batch(0)
     np.testing.assert_array_equal(images.images, copy)
 
 
 def test_a_stream_without_images_is_none() -> None:
     sets, images, masks = sets_and_caches()
     only_masks = TrainingSets([], [], sets.labelled_masks, [], [], [], sets.everything, (), ("lungs",))
-    batch = Streams(only_masks, images, masks, SIZES, seed=0, device=CPU).batch(0)
+    batch = Streams(only_masks, images, masks, SIZES, seed=0, device=CPU, method=METHODS["multimix"]).batch(0)
     assert batch.labelled_classes is None
     assert batch.unlabelled_classes is None
     assert batch.unlabelled_masks is None
@@ -234,6 +239,61 @@ def test_several_labels_at_once_are_not_balanced() -> None:
     sets, images, masks = sets_and_caches()
     both = [record("lc0", "A|B"), *sets.labelled_classes[1:]]
     several = TrainingSets(both, [], [], [], [], [], sets.everything, ("A", "B"), ())
-    made = Streams(several, images, masks, SIZES, seed=0, device=CPU, multi_label=True)
+    made = Streams(
+        several, images, masks, SIZES, seed=0, device=CPU, method=METHODS["multimix"], multi_label=True
+    )
     rows = {tuple(row) for step in range(3) for row in made.batch(step).labelled_classes.labels.tolist()}  # type: ignore[union-attr]
     assert rows == {(1.0, 1.0), (0.0, 1.0), (1.0, 0.0)}
+
+
+def test_a_teacher_sees_the_unlabelled_images_of_both_tasks() -> None:
+    batch = streams(row=TEACHER).batch(0)
+    assert batch.unlabelled_classes is None
+    assert batch.unlabelled_masks is None
+    views = batch.unlabelled
+    assert views is not None
+    assert views.weak.shape == views.strong.shape == (3 + 2, 1, SIDE, SIDE)
+    assert sorted(views.partner.tolist()) == [0, 1, 2, 3, 4]
+    plain = replace(TEACHER, style=False, cutmix=False)
+    # Grey without noise: the same image but for exposure, so flat inside.
+    views = streams(row=plain).batch(0).unlabelled
+    assert views is not None
+    assert not views.box.any()
+    assert views.strong.std(dim=(1, 2, 3)).max() < 0.12
+
+
+def test_in_its_box_an_image_shows_its_partner() -> None:
+    made, plain = streams(row=TEACHER), streams(row=replace(TEACHER, cutmix=False))
+    seen = 0
+    for step in range(4):
+        mixed, whole = made.batch(step).unlabelled, plain.batch(step).unlabelled
+        assert mixed is not None
+        assert whole is not None
+        assert torch.equal(mixed.weak, whole.weak)
+        for i, j in enumerate(mixed.partner.tolist()):
+            inside = mixed.box[i]
+            assert torch.equal(mixed.strong[i][inside], whole.strong[j][inside])
+            assert torch.equal(mixed.strong[i][~inside], whole.strong[i][~inside])
+            seen += int(inside.any())
+    assert seen > 4
+
+
+def test_styles_vary_labelled_images_half_the_time_and_move_no_mask() -> None:
+    plain, styled = streams(row=replace(TEACHER, style=False)), streams(row=TEACHER)
+    changed = []
+    for step in range(20):
+        a, b = plain.batch(step).labelled_masks, styled.batch(step).labelled_masks
+        assert a is not None
+        assert b is not None
+        assert torch.equal(a.masks, b.masks)
+        changed += (a.images != b.images).flatten(1).any(dim=1).tolist()
+    assert 10 <= sum(changed) <= 30  # of 40
+    assert equal(styled.batch(3), streams(row=TEACHER).batch(3))
+
+
+def test_without_unlabelled_images_a_teacher_is_not_asked() -> None:
+    sets, images, masks = sets_and_caches()
+    few = replace(sets, unlabelled_classes=[], unlabelled_masks=[])
+    batch = Streams(few, images, masks, SIZES, seed=0, device=CPU, method=TEACHER).batch(0)
+    assert batch.unlabelled is None
+    assert batch.labelled_classes is not None

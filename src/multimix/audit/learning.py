@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from multimix.algorithm import Objective, total
+from multimix.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.audit.findings import Finding, Unchecked
 from multimix.audit.material import Material
 from multimix.checkpoint import BEST, LAST, read_tensors
@@ -38,13 +38,6 @@ SAME_SCORE = 0.02
 VALIDATION_PIXELS = 2000 * 128 * 128
 """Validation images are scored again up to this many pixels, which take some ten seconds on one core."""
 
-_WEIGHT = {
-    "classification": "1",
-    "pseudo_label": "objective.pseudo_weight",
-    "dice": "objective.dice_weight",
-    "consistency": "objective.consistency_weight",
-}
-
 
 def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
     """Weights that are NaN or infinite, in the best and the last checkpoint."""
@@ -67,43 +60,35 @@ def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
 
 def zero_gradient(material: Material) -> Iterator[Finding | Unchecked]:
     """Terms of the method that no weight feels."""
-    expected = _expected_terms(material)
+    expected = material.method.terms
     streams, model = material.streams(PER_BATCH), material.loaded.model
+    has = set(streams.samplers)
+    unlabelled = {"unlabelled_classes", "unlabelled_masks"}
+    pseudo = bool(has & unlabelled) if material.method.teacher else "unlabelled_classes" in has
     present = {
-        "classification": "labelled_classes" in streams.samplers,
-        "pseudo_label": "unlabelled_classes" in streams.samplers,
-        "dice": "labelled_masks" in streams.samplers,
-        "consistency": {"labelled_masks", "unlabelled_masks"} <= set(streams.samplers),
+        "classification": "labelled_classes" in has,
+        "pseudo_label": pseudo,
+        "dice": "labelled_masks" in has,
+        "consistency": {"labelled_masks", "unlabelled_masks"} <= has,
+        "pseudo_mask": bool(has & unlabelled),
+        "location": "labelled_masks" in has,
     }
     wanted = [name for name in expected if present[name]]
     norms, kept = _largest_gradients(material, model, wanted)
     dead = [name for name in wanted if norms[name] <= DEAD]
     if dead:  # finished, or never alive? A fresh network tells.
         fresh, fresh_kept = _largest_gradients(material, _initial(material), dead)
-        kept = max(kept, fresh_kept)
+        kept = {name: max(share, fresh_kept[name]) for name, share in kept.items()}
         dead = [name for name in dead if fresh[name] <= DEAD]
     for name in expected:
         if not present[name]:
             reason = f"the run has no images for its term {name!r}, so there is nothing to differentiate."
             yield Unchecked("zero-gradient", reason)
-        elif (
-            name in dead and name == "pseudo_label" and kept == 0 and material.config.objective.pseudo_weight
-        ):
-            reason = "no pseudo-label was confident in the batches drawn, so the gradient of that term is not known."
+        elif name in dead and kept.get(name) == 0 and term_weight(material.config.objective, name):
+            reason = f"no pseudo-label of {name!r} was confident in the batches drawn, so its gradient is not known."
             yield Unchecked("zero-gradient", reason)
         elif name in dead:
             yield _dead_term(material, name, norms)
-
-
-def _expected_terms(material: Material) -> list[str]:
-    row = material.method
-    flags = {
-        "classification": row.classify,
-        "pseudo_label": row.classify and row.pseudo_labels,
-        "dice": row.segment,
-        "consistency": row.segment and row.consistency,
-    }
-    return [name for name, has in flags.items() if has]
 
 
 def _initial(material: Material) -> MultiMix:
@@ -115,8 +100,8 @@ def _initial(material: Material) -> MultiMix:
 
 def _largest_gradients(
     material: Material, model: MultiMix, names: Sequence[str]
-) -> tuple[dict[str, float], float]:
-    """Per term the largest norm of its weighted gradient over a few batches, and the largest share kept.
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Per term the largest norm of its weighted gradient over a few batches; the largest shares kept.
 
     Later batches are drawn only where a term was silent in the earlier ones.
     """
@@ -124,14 +109,22 @@ def _largest_gradients(
     objective = Objective(model, config.objective, multi_label=config.data.multi_label)
     parameters = list(model.parameters())
     flags = [p.requires_grad for p in parameters]
-    norms, kept = dict.fromkeys(names, 0.0), 0.0
+    norms, kept = dict.fromkeys(names, 0.0), {"pseudo_label": 0.0, "pseudo_mask": 0.0}
     model.requires_grad_(True)
     try:
         for step in range(BATCHES):
             if step and all(norm > DEAD for norm in norms.values()):
                 break
-            terms = objective(streams.batch(step), generator(config.seed, "dropout", step))
-            kept = max(kept, 0.0 if terms.kept is None else float(terms.kept))
+            batch = teach(
+                model.answer,
+                streams.batch(step),
+                material.method,
+                config.objective,
+                multi_label=config.data.multi_label,
+            )
+            terms = objective(batch, generator(config.seed, "dropout", step))
+            for name, share in (("pseudo_label", terms.kept), ("pseudo_mask", terms.kept_pixels)):
+                kept[name] = max(kept[name], 0.0 if share is None else float(share))
             for name in names:
                 alone = total(LossBreakdown(**{name: getattr(terms, name)}), config.objective)
                 norms[name] = max(norms[name], _norm(alone, parameters))
@@ -151,17 +144,12 @@ def _norm(loss: Tensor, parameters: Sequence[Tensor]) -> float:
 
 def _dead_term(material: Material, name: str, norms: dict[str, float]) -> Finding:
     objective = material.config.objective
-    weight = {
-        "classification": 1.0,
-        "pseudo_label": objective.pseudo_weight,
-        "dice": objective.dice_weight,
-        "consistency": objective.consistency_weight,
-    }[name]
+    weight = term_weight(objective, name)
     advice = (
         "Find out what cuts it off from the weights (a detach, a softmax over one channel), and train again."
     )
     if weight == 0:
-        advice = f"Set {_WEIGHT[name]} above 0 and train again, or name a method without this term."
+        advice = f"Set objective.{WEIGHTS[name]} above 0 and train again, or name a method without this term."
     elif name == "consistency" and objective.consistency == "released":
         advice = (
             "The released KL is a softmax over one channel. Train again with objective.consistency=bernoulli, or call "

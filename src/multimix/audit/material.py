@@ -228,6 +228,7 @@ class Material:
             replace(given, **smaller, balanced=balanced),
             seed=self.config.seed,
             device=torch.device("cpu"),
+            method=method(self.config.method),
             multi_label=self.config.data.multi_label,
         )
 

@@ -17,6 +17,7 @@ SHORT = {
     "dice": "dice loss",
     "consistency": "KL",
     "kept": "kept",
+    "pseudo_mask": "pseudo Dice",
     "val_auc": "val AUC",
     "val_dice": "val Dice",
 }
@@ -52,7 +53,7 @@ def names(text: str) -> tuple[str, ...]:
 @click.option("--classes", metavar="NAME[,NAME]", help="Class names, in order. [default: those found]")
 @click.option("--structures", metavar="NAME[,NAME]", help="Structure names, in order. [default: those found]")
 @click.option("--multi-label/--exclusive", default=None, help="Classes that may occur together ('a|b').")
-@click.option("--method", help="A method of the paper: u-net, enc, ..., multimix. [default: multimix]")
+@click.option("--method", help="multimix-t, or one of the paper: multimix, umtl, enc, u-net, ... [default: multimix-t]")
 @click.option("--recipe", help="Hyper-parameters: tuned or paper. [default: tuned]")
 @click.option("--size", type=int, help="Side of the network's input in pixels. [default: 256]")
 @click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")

@@ -52,9 +52,9 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
     val_masks = [r for r in select(records, mask_source, "val") if _complete(r, structures)]
     return TrainingSets(
         labelled_classes=lc,
-        unlabelled_classes=uc if method.pseudo_labels else [],
+        unlabelled_classes=uc if method.pseudo_labels or method.teacher else [],
         labelled_masks=lm,
-        unlabelled_masks=um if method.consistency else [],
+        unlabelled_masks=um if method.consistency or method.teacher else [],
         val_classes=val_classes,
         val_masks=val_masks,
         everything=[_hidden(r) for r in used],

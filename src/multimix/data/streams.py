@@ -11,12 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.augment import WeakView, strong_view, weak_view
+from multimix.augment import Exposure, Style, WeakView, amplitude_mix, boxes, strong_view, weak_view
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
+from multimix.recipes import Method
 from multimix.seeds import derive, generator
-from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, Record, TwoViews
+from multimix.types import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, Record, TwoViews
+
+MOST_AMPLITUDE = 0.5
+"""Largest share of another image's Fourier amplitude."""
 
 
 def encode_labels(records: Sequence[Record], classes: Sequence[str], multi_label: bool) -> Tensor:
@@ -87,10 +91,11 @@ class Streams:
         *,
         seed: int,
         device: torch.device,
+        method: Method,
         multi_label: bool = False,
     ):
         """`images` holds `sets.everything`; `masks` starts with `sets.labelled_masks`, in order."""
-        self.config, self.seed, self.device = config, seed, device
+        self.config, self.seed, self.device, self.method = config, seed, device, method
         self.images, self.masks = images.images, masks
         row = {record.image: i for i, record in enumerate(sets.everything)}
         self.rows = {
@@ -115,22 +120,58 @@ class Streams:
         if "labelled_classes" in self.samplers:
             chosen, images = self._images("labelled_classes", step, config.classes)
             view = weak_view(images, how, generator(self.seed, "classes", step))
-            labelled_classes = LabelledClasses(view, self.labels[chosen].to(self.device))
+            labels = self.labels[chosen].to(self.device)
+            labelled_classes = LabelledClasses(self._styled(view, "classes", step), labels)
+        if "labelled_masks" in self.samplers:
+            chosen, images = self._images("labelled_masks", step, config.masks)
+            masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()
+            draw = WeakView.draw(config.masks, how, generator(self.seed, "masks", step))
+            view = self._styled(draw.apply(images), "masks", step)
+            labelled_masks = LabelledMasks(view, draw.apply_to_masks(masks))
+        if self.method.teacher:
+            return MultiMixBatch(labelled_classes, None, labelled_masks, unlabelled=self._mixed(step))
         if "unlabelled_classes" in self.samplers:
             _, images = self._images("unlabelled_classes", step, config.unlabelled_classes)
             unlabelled_classes = TwoViews(
                 weak_view(images, how, generator(self.seed, "weak", step)),
                 strong_view(images, how, generator(self.seed, "strong", step)),
             )
-        if "labelled_masks" in self.samplers:
-            chosen, images = self._images("labelled_masks", step, config.masks)
-            masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()
-            draw = WeakView.draw(config.masks, how, generator(self.seed, "masks", step))
-            labelled_masks = LabelledMasks(draw.apply(images), draw.apply_to_masks(masks))
         if "unlabelled_masks" in self.samplers:
             _, images = self._images("unlabelled_masks", step, config.masks)
             unlabelled_masks = weak_view(images, how, generator(self.seed, "unlabelled masks", step))
         return MultiMixBatch(labelled_classes, unlabelled_classes, labelled_masks, unlabelled_masks)
+
+    def _mixed(self, step: int) -> MixedViews | None:
+        """The unlabelled images of both tasks together, so that each may teach both."""
+        sizes = {"unlabelled_classes": self.config.unlabelled_classes, "unlabelled_masks": self.config.masks}
+        parts = [self._images(name, step, n)[1] for name, n in sizes.items() if name in self.samplers]
+        if not parts:
+            return None
+        images = torch.cat(parts)
+        count, rng = len(images), generator(self.seed, "unlabelled", step)
+        weak = weak_view(images, self.config.augmentation, rng)
+        strong = self._styled(Exposure.draw(count, rng).apply(weak), "unlabelled", step)
+        partner = torch.randperm(count, generator=rng).to(self.device)
+        box = boxes(count, (images.shape[-2], images.shape[-1]), rng).to(self.device)
+        box = box if self.method.cutmix else torch.zeros_like(box)
+        return MixedViews(weak, torch.where(box, strong[partner], strong), box, partner)
+
+    def _styled(self, views: Tensor, name: str, step: int) -> Tensor:
+        """The same patients as another detector and another hospital's software would show them.
+
+        Labelled images half the time: the finer signs of disease do not survive every rendering.
+        """
+        if not self.method.style:
+            return views
+        count, rng = len(views), generator(self.seed, "style", name, step)
+        others = np.concatenate([self.rows[name] for name in self.samplers])
+        chosen = others[torch.randint(len(others), (count,), generator=rng).numpy()]
+        pixels = torch.from_numpy(self.images[chosen]).to(self.device).float() / 255
+        mixed = amplitude_mix(views, pixels, torch.rand(count, generator=rng) * MOST_AMPLITUDE)
+        styled = Style.draw(count, rng).apply(mixed)
+        often = 1.0 if name == "unlabelled" else 0.5
+        restyled = torch.rand(count, generator=rng) < often
+        return torch.where(restyled.to(self.device).view(-1, 1, 1, 1), styled, views)
 
     def _images(self, name: str, step: int, count: int) -> tuple[np.ndarray, Tensor]:
         """The chosen positions within the stream and their images (count C H W) in [0, 1], on the device."""

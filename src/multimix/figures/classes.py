@@ -115,7 +115,7 @@ def _curves(
             np.mean([curve(answers) for answers in methods[name]], axis=0),
             color=COLOURS[name],
             linewidth=2.2 if name == "multimix" else 1.4,
-            linestyle="-" if flags.pseudo_labels else (0, (5, 1.5)),
+            linestyle="-" if flags.pseudo_labels or flags.teacher else (0, (5, 1.5)),
             label=f"{flags.name}  {areas[name]:.3f}",
         )
     axes.set(xlim=(0, 1), ylim=(0, 1.005), aspect="equal")
@@ -171,7 +171,7 @@ def reliability(methods: Mapping[str, Confidences], errors: Mapping[str, float],
                 markeredgecolor=INK,
                 markeredgewidth=0.4,
                 linewidth=2.2 if name == "multimix" else 1.4,
-                linestyle="-" if METHODS[name].pseudo_labels else (0, (5, 1.5)),
+                linestyle="-" if METHODS[name].pseudo_labels or METHODS[name].teacher else (0, (5, 1.5)),
                 label=f"{METHODS[name].name}  {errors[name]:.3f}",
             )
         low = min((float(c.confidence.min()) for c in methods.values()), default=0.0)

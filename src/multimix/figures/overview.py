@@ -74,10 +74,11 @@ def budgets(
             y = np.array([point.estimate.value for _, point in points])
             low = np.array([point.estimate.low for _, point in points])
             high = np.array([point.estimate.high for _, point in points])
+            flags = METHODS[name]
             axes.errorbar(
                 x, y, yerr=[y - low, high - y], color=COLOURS[name], marker=MARKS[name], markersize=5, linewidth=1.3,
-                linestyle="-" if METHODS[name].pseudo_labels else (0, (5, 1.5)), elinewidth=1.0,
-                label=METHODS[name].name,
+                linestyle="-" if flags.pseudo_labels or flags.teacher else (0, (5, 1.5)), elinewidth=1.0,
+                label=flags.name,
             )  # fmt: skip
         axes.set_xticks(range(len(steps)), ["all" if step == "full" else step for step in steps])
         axes.set_xlim(-0.5, len(steps) - 0.5)

@@ -14,6 +14,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from multimix.recipes import ABLATIONS
+
 COLOURS = {
     "u-net": "#0841f7",
     "enc": "#355b4e",
@@ -23,6 +25,7 @@ COLOURS = {
     "umtl-ssl": "#f3950a",
     "umtl-s-ssl": "#970093",
     "multimix": "#ab360a",
+    "multimix-t": "#030619",
 }
 DARK_COLOURS = {
     "u-net": "#4466ff",
@@ -33,6 +36,7 @@ DARK_COLOURS = {
     "umtl-ssl": "#ffb83d",
     "umtl-s-ssl": "#c1139e",
     "multimix": "#cf4f14",
+    "multimix-t": "#1d20fb",
 }
 """The same for a dark page: lighter, of the same hues."""
 
@@ -45,10 +49,18 @@ MARKS = {
     "umtl-ssl": "<",
     "umtl-s-ssl": "X",
     "multimix": "o",
+    "multimix-t": "*",
+    "multimix-t-no-teacher": "h",
+    "multimix-t-no-cutmix": "p",
+    "multimix-t-no-style": "d",
+    "multimix-t-no-locate": "H",
+    "multimix-t-no-bridge": ">",
 }
 
 INK, FAINT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#fefefe"
 """Text and marks; secondary text and reference lines; grid; ground."""
+
+COLOURS |= {name: FAINT for name in ABLATIONS if name not in COLOURS}  # told apart by their marks
 
 DARK = {INK: "#e6e9ec", FAINT: "#a3acb5", RULE: "#3a4149", PAPER: "#15181c"}
 """What takes the place of each of these on a dark page."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from multimix.compare import Comparison, Group, compare, with_holm
 from multimix.compare.groups import group
-from multimix.recipes import METHODS
+from multimix.recipes import ABLATIONS, METHODS
 from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.report.grid import Grid, title
 
@@ -35,8 +35,18 @@ QUESTIONS = (
         (("umtl", "enc"), ("umtl", "u-net")),
     ),
     Question("multimix", "Is MultiMix better than the best supervised method?", (("multimix", ""),)),
+    Question(
+        "teacher",
+        "Is MultiMix-T better than the best supervised method, and than MultiMix?",
+        (("multimix-t", ""), ("multimix-t", "multimix")),
+    ),
+    Question(
+        "ingredients",
+        "What does each ingredient of MultiMix-T add?",
+        tuple(("multimix-t", name) for name in ABLATIONS if name != "multimix-t"),
+    ),
 )
-"""The last one's second method is chosen per source and metric: see `best_supervised`."""
+"""Where the second method is '', it is chosen per source and metric: see `best_supervised`."""
 
 SUPERVISED = ("u-net", "enc", "umtl", "umtl-s")
 """Methods that learn from labelled images alone."""
