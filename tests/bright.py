@@ -4,8 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multimix.familiarity import Familiarity, Gaussian
 from multimix.model import MultiMix
 from multimix.predict import Predictor
+from multimix.reliability import Reliability
 from multimix.types import ModelOutput
 
 WIDTHS = (2, 2, 2, 2, 2)
@@ -42,3 +44,9 @@ def half(height: int = 60, width: int = 40, value: int = 255) -> np.ndarray:
     pixels = np.zeros((height, width), dtype=np.uint8)
     pixels[height // 2 :] = value
     return pixels
+
+
+def picky() -> Reliability:
+    """Refuses images of one grey level and none else; its prediction sets hold both classes."""
+    anything = Gaussian(np.zeros(256), np.eye(256)[:1], np.ones(1), 1.0)
+    return Reliability(misses=(1.0, 1.0), familiarity=Familiarity(anything, anything, 100.0, 2.0, 2.0))

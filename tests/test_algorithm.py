@@ -54,9 +54,9 @@ def batch_for(method: Method) -> MultiMixBatch:
         return batch
     box = torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     views = MixedViews(images(), images(), box, torch.tensor([1, 0]))
-    return teach(
-        small_model(method).answer, replace(batch, unlabelled=views), method, ObjectiveConfig(threshold=0.5)
-    )
+    given = replace(batch, unlabelled=views)
+    weights = ObjectiveConfig(threshold=0.5, mask_threshold=0.5)
+    return teach(small_model(method), given, weights, classify=True, segment=method.mask_teacher)
 
 
 @contextmanager
@@ -87,10 +87,11 @@ PRESENT = {
     "umtl-s-ssl": {"classification", "pseudo_label", "kept", "dice"},
     "multimix": {"classification", "pseudo_label", "kept", "dice", "consistency"},
 }
-OURS = {"classification", "pseudo_label", "kept", "dice", "pseudo_mask", "kept_pixels", "location"}
+OURS = {"classification", "pseudo_label", "kept", "dice", "location"}
 PRESENT |= dict.fromkeys(ABLATIONS, OURS)
 PRESENT["multimix-t-no-teacher"] = {"classification", "dice", "location"}
 PRESENT["multimix-t-no-locate"] = OURS - {"location"}
+PRESENT["multimix-t-mask-teacher"] = OURS | {"pseudo_mask", "kept_pixels"}
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -301,6 +302,17 @@ def logit(p: float) -> float:
     return float(torch.tensor(p).logit())
 
 
+class Told(MultiMix):
+    """A network that answers what it was told."""
+
+    def __init__(self, told: TaskLogits):
+        super().__init__(widths=WIDTHS)
+        self.told = told
+
+    def answer(self, images: Tensor, rng: Generator | None = None) -> TaskLogits:
+        return self.told
+
+
 def taught(classes: Tensor, *, multi_label: bool = False) -> MultiMixBatch:
     """Two 2 x 2 images; the first shows the second's left column; masks are sure at three of four pixels."""
     masks = torch.tensor([[[[0.99, 0.6], [0.01, 0.99]]], [[[0.02, 0.98], [0.97, 0.4]]]]).logit()
@@ -309,7 +321,8 @@ def taught(classes: Tensor, *, multi_label: bool = False) -> MultiMixBatch:
     images = torch.rand(2, 1, 2, 2)
     batch = MultiMixBatch(unlabelled=MixedViews(images, 1 - images, box, torch.tensor([1, 0])))
     weights = ObjectiveConfig(threshold=0.95, mask_threshold=0.95)
-    return teach(lambda _: TaskLogits(classes, masks, None), batch, TEACHER, weights, multi_label=multi_label)
+    teacher = Told(TaskLogits(classes, masks, None))
+    return teach(teacher, batch, weights, classify=True, segment=True, multi_label=multi_label)
 
 
 def test_the_teachers_masks_are_mixed_as_the_images_are():
@@ -350,7 +363,8 @@ def test_the_teacher_learns_nothing_and_the_student_sees_the_strong_view():
         torch.tensor([1, 0]),
     )
     teacher = small_model(TEACHER)
-    given = teach(teacher.answer, MultiMixBatch(unlabelled=views), TEACHER, ObjectiveConfig()).pseudo_labelled
+    batch = MultiMixBatch(unlabelled=views)
+    given = teach(teacher, batch, ObjectiveConfig(), classify=True, segment=True).pseudo_labelled
     assert given is not None
     assert torch.equal(given.images, views.strong)
     rule = objective("multimix-t")
@@ -365,3 +379,21 @@ def test_classes_are_pooled_where_masks_say_and_do_not_say_where():
     model.classify(torch.rand(2, 1, 32, 32)).sum().backward()
     assert model.locate is not None
     assert model.locate.weight.grad is None
+
+
+def test_a_teacher_of_classes_alone_runs_no_decoder():
+    views = MixedViews(
+        *torch.rand(2, 2, 1, 32, 32), torch.zeros(2, 1, 32, 32, dtype=torch.bool), torch.tensor([1, 0])
+    )
+    teacher, rule = small_model(TEACHER), objective("multimix-t")
+    with calls_of(teacher.decoder, rule.model.decoder) as called:
+        batch = teach(
+            teacher,
+            MultiMixBatch(unlabelled=views),
+            ObjectiveConfig(threshold=0.5),
+            classify=True,
+            segment=False,
+        )
+        terms = rule(batch)
+    assert called == []
+    assert values(terms).keys() == {"pseudo_label", "kept"}

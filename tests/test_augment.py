@@ -383,6 +383,31 @@ def test_a_strong_view_differs_more_than_a_weak_one(augmentation: str):
     assert float((strong - images).abs().mean()) > float((weak - images).abs().mean())
 
 
+def test_half_of_the_images_are_put_into_a_black_frame():
+    count = 400
+    plain = affine(count)
+    framed = plain.reframed(seeded())
+    assert framed.framed is not None
+    assert 160 < framed.framed.sum() < 240
+    assert torch.equal(framed.matrix[~framed.framed], plain.matrix[~framed.framed])
+    chosen = framed.matrix[framed.framed]
+    for axis in (0, 1):
+        assert 1 <= chosen[:, axis, axis].min() < 1.1
+        assert 1.4 < chosen[:, axis, axis].max() <= math.exp(0.4) + 1e-6
+    assert not torch.equal(chosen[:, 0, 0], chosen[:, 1, 1])
+    assert 0.25 < chosen[:, :, 2].abs().max() <= 0.3
+
+
+def test_outside_a_framed_image_it_is_black():
+    images = torch.full((2, 1, 8, 8), 0.5)
+    double = affine(2, scale_x=2.0, scale_y=2.0)
+    framed, plain = Affine(double.matrix, torch.tensor([True, False])).apply(images)
+    expected = torch.zeros(8, 8)
+    expected[2:6, 2:6] = 0.5
+    assert torch.equal(framed[0], expected)
+    assert torch.equal(plain[0], torch.full((8, 8), 0.5))
+
+
 # Styles and boxes
 
 IDENTITY = torch.linspace(0, 1, 6)

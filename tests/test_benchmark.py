@@ -1,19 +1,24 @@
 """The grid: what is run, that it goes on where it stopped, and what is stored."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 import tiny
-from multimix.benchmark import SPECS, Cell, Spec, run_benchmark, states, summary
-from multimix.errors import UsageError
+from multimix.benchmark import SPECS, Cell, CellState, Spec, run_benchmark, states, summary
+from multimix.checkpoint import LAST, load_state
+from multimix.errors import ManifestError, UsageError
+from multimix.runlog import read_log
 
 SPEC = """
 methods: [enc, multimix]
@@ -67,10 +72,33 @@ def test_the_published_table_is_a_spec() -> None:
     assert len(cells) == 5 * (3 + 2 * 3 + 5 * 9)
 
 
-@pytest.mark.parametrize("name", ["quick", "smoke"])
+def test_a_method_may_depart_from_what_all_share() -> None:
+    changes = {"objective": {"dice_weight": 9}, "optim": {"steps": 7}}
+    spec = Spec(methods=("u-net", "multimix-t"), seeds=(0,), own={"multimix-t": changes})
+    one, other = (cell.config(spec, Path("data")) for cell in spec.cells())
+    assert (one.objective, one.optim) == (spec.run.objective, spec.run.optim)
+    assert (other.objective.dice_weight, other.optim.steps) == (9.0, 7)
+    assert Spec.read(Path("quick")).run_of("multimix-t").objective.dice_weight == 50
+    with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
+        Spec(own={"u-net": {"objective": {"dice": 1}}})
+    with pytest.raises(UsageError, match="--method 'unet'"):
+        Spec(own={"unet": {}})
+
+
+@pytest.mark.parametrize("name", ["quick", "ablations", "smoke"])
 def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
     assert (SPECS / f"{name}.yaml").is_file()
     assert Spec.read(Path(name)).tuning
+
+
+def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick").mkdir()  # as `multimix benchmark quick --out quick` leaves it
+    Path("smoke").write_text("seeds: [5]")
+    assert Spec.read(Path("quick")) == Spec.read(SPECS / "quick.yaml")
+    assert Spec.read(Path("smoke")).seeds == (5,)
 
 
 def test_a_cell_differs_from_another_in_method_budget_and_seed_alone(manifest: Path, spec_file: Path) -> None:
@@ -148,6 +176,56 @@ def test_killed_in_the_middle_it_ends_in_the_same_table(
             assert (out / cell.name / name).read_bytes() == (whole / cell.name / name).read_bytes()
 
 
+def test_ctrl_c_for_the_parent_alone_stops_its_cells_with_a_checkpoint(
+    manifest: Path, tmp_path: Path
+) -> None:
+    file, out = tmp_path / "spec.yaml", tmp_path / "out"
+    text = SPEC.replace("[enc, multimix]", "[enc]").replace("steps: 40", "steps: 400")
+    file.write_text(text.replace("checkpoint_seconds: 0", "checkpoint_seconds: 1000"))
+    # Else Ctrl-C is ignored where the tests run in the background of a shell.
+    code = (
+        "import signal as s; s.signal(s.SIGINT, s.default_int_handler); from multimix.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code, "benchmark", file, "--data", manifest, "--out", out]
+    run = out / "enc-c6-s0" / "run"
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 120
+        while not read_log(run / "log.jsonl") and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.splitlines()[-1]) == (130, "Stopped.")
+    assert "Traceback" not in said
+    step = load_state(run / LAST).step
+    # With no other checkpoint in 1000 seconds: the step that was being done when it was interrupted.
+    assert read_log(run / "log.jsonl")[-1]["step"] <= step < 400
+    assert not (out / "enc-c6-s0" / "cell.json").exists()
+    (ended,) = run_benchmark(Spec.read(file), manifest, out)
+    assert ended.state == "finished"
+    losses = [line["step"] for line in read_log(run / "log.jsonl") if "classification" in line]
+    assert losses == [*range(10, 401, 10)]
+
+
+def test_a_cell_whose_process_dies_costs_no_other(manifest: Path, spec_file: Path, tmp_path: Path) -> None:
+    spec, killed = Spec.read(spec_file), []
+
+    def kill_the_first(now: Sequence[CellState]) -> None:
+        # A cell is alone here, so the only child that has begun training is its process.
+        if not killed and now[0].state == "training":
+            (worker,) = multiprocessing.active_children()
+            os.kill(worker.pid or 0, signal.SIGKILL)
+            killed.append(worker.pid)
+
+    ended = run_benchmark(replace_steps(spec, 400), manifest, tmp_path / "out", watch=kill_the_first)
+    assert killed
+    assert [state.state for state in ended] == ["failed", "finished"]
+    assert "status -9" in ended[0].reason
+
+
+def replace_steps(spec: Spec, steps: int) -> Spec:
+    return replace(spec, run=replace(spec.run, optim=replace(spec.run.optim, steps=steps)))
+
+
 def run_until_quiet(folder: Path) -> None:
     """Wait until nothing below `folder` has changed for a second."""
     deadline, newest = time.monotonic() + 60, 0.0
@@ -193,6 +271,16 @@ def test_specs_that_are_refused(tmp_path: Path, text: str, expected: str) -> Non
     (tmp_path / "spec.yaml").write_text(text)
     with pytest.raises(UsageError, match=expected.replace("[", r"\[")):
         Spec.read(tmp_path / "spec.yaml")
+
+
+def test_a_source_that_is_not_there_is_told_before_anything_is_done(manifest: Path, tmp_path: Path) -> None:
+    file = tmp_path / "spec.yaml"
+    file.write_text(SPEC + "cross_mask_source: [elsewhere]\n")
+    with pytest.raises(
+        ManifestError, match="no image of source 'elsewhere' in the manifest; it has 'lungs', 'wards'"
+    ):
+        run_benchmark(Spec.read(file), manifest, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_without_data_it_says_so(tmp_path: Path, spec_file: Path) -> None:

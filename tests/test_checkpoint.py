@@ -1,5 +1,6 @@
 """Weights and training states come back as they were; anything else is refused in one line, and never executed."""
 
+import dataclasses
 import errno
 import io
 import json
@@ -25,12 +26,15 @@ from multimix.checkpoint import (
     load_model,
     load_released,
     load_state,
+    read_tensors,
     save_model,
     save_state,
     write_tensors,
 )
 from multimix.errors import CheckpointError, MultimixError
+from multimix.familiarity import Familiarity, Gaussian
 from multimix.model import MultiMix
+from multimix.reliability import Reliability
 
 SPEC = ModelSpec(
     classes=("normal", "pneumonia", "ångström"),
@@ -90,6 +94,51 @@ def test_a_network_that_only_classifies_has_no_structures(tmp_path: Path):
     assert (loaded.spec.classify, loaded.spec.segment) == (True, False)
     assert loaded.trivial_masks == {}
     assert loaded.model.classify(torch.rand(1, 1, 16, 16)).shape == (1, 2)
+
+
+def reliable() -> Reliability:
+    """Every part of it, with numbers that mean nothing."""
+    rng = np.random.default_rng(0)
+    kinds = [Gaussian(rng.normal(size=256), rng.normal(size=(3, 256)), np.ones(3), 0.5) for _ in range(2)]
+    return Reliability(2.5, (0.2, 0.3, 0.5), 0.9, (0.1, 0.2, 0.3), Familiarity(*kinds, 30.0, 1.0, 2.0))
+
+
+def test_reliability_comes_back_as_it_was(tmp_path: Path):
+    known = reliable()
+    save_model(tmp_path / "plain", SPEC.build().state_dict(), SPEC, {})
+    save_model(tmp_path / BEST, SPEC.build().state_dict(), SPEC, {}, known)
+    assert load_model(tmp_path / "plain").reliability is None
+    found = load_model(tmp_path / BEST).reliability
+    assert found is not None
+    assert dataclasses.replace(found, familiarity=None) == dataclasses.replace(known, familiarity=None)
+    assert found.familiarity is not None
+    assert known.familiarity is not None
+    assert (found.familiarity.far, found.familiarity.part) == (30, 2)
+    np.testing.assert_allclose(
+        found.familiarity.whole.components, known.familiarity.whole.components, atol=1e-6
+    )
+    assert (tmp_path / BEST).stat().st_size - (tmp_path / "plain").stat().st_size < 300_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"temperature": -1.0},
+        {"temperature": "warm"},
+        {"thresholds": [0.5]},
+        {"misses": None},
+        {"familiarity": {"far": 1.0}},
+        {"familiarity": 3},
+    ],
+)
+def test_damaged_reliability_is_refused(change: dict[str, Any], tmp_path: Path):
+    save_model(tmp_path / BEST, SPEC.build().state_dict(), SPEC, {}, reliable())
+    tensors, header = read_tensors(tmp_path / BEST)
+    header["reliability"] |= change
+    write_tensors(tmp_path / BEST, tensors, header)
+    with pytest.raises(CheckpointError) as refusal:
+        load_model(tmp_path)
+    assert "not weights of a MultiMix network" in one_line(refusal, tmp_path / BEST)
 
 
 def test_saving_leaves_no_other_file(weights_file: Path):

@@ -32,6 +32,7 @@ EVERYTHING = {
     "model": {"widths": [1, 2, 3, 4, 5], "dropout": 0.5},
     "objective": {
         "threshold": 0.9,
+        "masks_after": 0.1,
         "mask_threshold": 0.7,
         "pseudo_weight": 1.0,
         "dice_weight": 2.0,
@@ -238,6 +239,7 @@ def test_a_bad_override_is_refused_in_one_short_line(assignment: str):
         ("model.dropout", -0.1, "model.dropout"),
         ("objective.threshold", 0.0, "objective.threshold"),
         ("objective.threshold", 1.1, "objective.threshold"),
+        ("objective.masks_after", 1.5, "objective.masks_after"),
         ("objective.mask_threshold", 0.0, "objective.mask_threshold"),
         ("objective.pseudo_weight", -1.0, "objective.pseudo_weight"),
         ("objective.pseudo_mask_weight", -1.0, "objective.pseudo_mask_weight"),

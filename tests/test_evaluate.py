@@ -226,6 +226,20 @@ def test_several_classes_and_labels_that_are_not_exclusive(records):
     assert scores.metrics["accuracy"].trivial == pytest.approx((0.5 + 0.75 + 0.5) / 3)
 
 
+def test_an_image_without_any_class_is_judged(records):
+    labels = ["Mass", "none", "Mass|Nodule", "none"]
+    given = [dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)]
+    answers = {"0": (0.9, 0.1), "1": (0.2, 0.1), "2": (0.8, 0.7), "3": (0.6, 0.2)}
+    predictor = FakePredictor(answers, classes=("Mass", "Nodule"), multi_label=True)
+    scores, table = evaluate.evaluate_source(predictor, given, masks=False)
+    assert scores.images == 4
+    assert table["predicted"].tolist() == ["Mass", "", "Mass|Nodule", "Mass"]
+    assert scores.metrics["accuracy"].value == pytest.approx(7 / 8)  # wrong is image 3, Mass
+    assert scores.metrics["auc_Mass"].value == 1
+    with pytest.raises(ManifestError, match="label 'none' is not among the model's classes"):
+        evaluate.evaluate_source(FakePredictor(), given[1:2], masks=False)
+
+
 def test_decision_of_the_model_counts_and_not_the_largest_probability(predictor, records):
     _, table = evaluate.evaluate_source(predictor, records)
     table["predicted"] = "PNEUMONIA"
@@ -348,3 +362,71 @@ def test_scores_on_the_terminal():
     assert "12 images auc undefined undefined undefined" in lines
     assert "9 patients hd95_px_lungs 3.14 [2.00, 4.00]" in lines
     assert "f1_[b] 0.500 [0.250, 0.750] 0.000" in lines
+
+
+@dataclasses.dataclass
+class ReservedPredictor(FakePredictor):
+    """Says which classes it does not rule out, and refuses what the test names."""
+
+    sets: dict = dataclasses.field(default_factory=dict)
+    strange: tuple = ()
+    has_sets: bool = True
+    refuses: bool = True
+
+    def predict_radiographs(self, radiographs):
+        for prediction in super().predict_radiographs(radiographs):
+            stem = Path(prediction.path).stem
+            reason = "looks odd" if stem in self.strange else ""
+            yield dataclasses.replace(prediction, prediction_set=self.sets[stem], refusal=reason)
+
+
+@pytest.fixture
+def reserved(predictor):
+    both = ("NORMAL", "PNEUMONIA")
+    sets = {"0": ("NORMAL",), "1": ("PNEUMONIA",), "2": both, "3": both}
+    return ReservedPredictor(**vars(predictor), sets=sets, strange=("3",))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_prediction_sets_and_refusals_by_hand(reserved, records, tmp_path, suffix):
+    scores, table = evaluate.evaluate_source(reserved, records)
+    values = {name: (estimate.value, estimate.trivial) for name, estimate in scores.metrics.items()}
+    assert values["coverage"] == (3 / 4, 1)
+    assert values["set_size"] == (6 / 4, 2)
+    assert values["refused"] == (1 / 4, None)
+    # What would be refused is judged all the same.
+    assert scores.images == 4
+    plain, _ = evaluate.evaluate_source(
+        FakePredictor(reserved.answers, trivial_masks=reserved.trivial_masks), records
+    )
+    assert plain.metrics == {
+        k: v for k, v in scores.metrics.items() if k not in ("coverage", "set_size", "refused")
+    }
+    assert table["refused"].tolist() == [0, 0, 0, 1]
+    _, file = evaluate.write_scores(tmp_path, [scores], [table], suffix=suffix)
+    stored = read_per_image(file)
+    assert stored["prediction_set"].tolist() == [
+        "NORMAL",
+        "PNEUMONIA",
+        "NORMAL|PNEUMONIA",
+        "NORMAL|PNEUMONIA",
+    ]
+    assert evaluate.summarise(stored, reserved.classes, reserved.structures) == scores
+
+
+def test_coverage_where_labels_are_not_exclusive(reserved, records):
+    labels = ["NORMAL|PNEUMONIA", "none", "PNEUMONIA", "NORMAL"]
+    given = [dataclasses.replace(r, label=label) for r, label in zip(records, labels, strict=True)]
+    reserved.multi_label = True
+    reserved.sets |= {"1": ()}
+    scores, _ = evaluate.evaluate_source(reserved, given, masks=False)
+    # Half of the first image's classes, and all of the third's and fourth's; the second has none.
+    assert scores.metrics["coverage"].value == pytest.approx(2.5 / 3)
+    assert scores.metrics["set_size"].value == pytest.approx(5 / 4)
+
+
+def test_what_the_model_does_not_know_is_not_reported(reserved, records):
+    reserved.has_sets = reserved.refuses = False
+    scores, table = evaluate.evaluate_source(reserved, records)
+    assert not {"coverage", "set_size", "refused"} & set(scores.metrics)
+    assert not {"prediction_set", "refused"} & set(table)

@@ -1,6 +1,7 @@
 """Radiographs in, answers out: one or many, good or broken, at their own size."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bright import WIDTHS, half, predictor
+from bright import WIDTHS, half, picky, predictor
 from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import CheckpointError, ImageError, UsageError
 from multimix.io.writers import write_png
 from multimix.model import MultiMix
 from multimix.predict import Predictor, load
+from multimix.reliability import Reliability
 from multimix.types import Prediction, Radiograph
 
 
@@ -136,3 +138,50 @@ def test_half_precision_answers_nearly_the_same(weights: tuple[Path, MultiMix]) 
         assert half.probabilities[name] == pytest.approx(probability, abs=0.05)
     with pytest.raises(UsageError, match=r"--precision: expected 32-true or bf16-mixed, got 'fp8'\."):
         load(path, precision="fp8")
+
+
+def test_reliability_calibrates_decides_and_refuses() -> None:
+    images = [np.full((32, 32), level, np.float32) for level in (0.5, 0.9)]
+    known = Reliability(2.0, (0.2, 0.8), 0.9, (0.76, 0.3), picky().familiarity)
+    answers = replace(predictor(), reliability=known)([*images, half()])
+    assert isinstance(answers, list)
+    # Logits (0, ln 9) halved: (0, ln 3), so 1/4 and 3/4, which is below 0.8 : 0.2.
+    assert answers[1].probabilities == pytest.approx({"NORMAL": 0.25, "PNEUMONIA": 0.75}, abs=1e-5)
+    assert [a.predicted for a in answers] == ["NORMAL"] * 3
+    assert [a.prediction_set for a in answers] == [("NORMAL",), ("NORMAL", "PNEUMONIA"), ("NORMAL",)]
+    assert "one grey level" in answers[0].refusal
+    assert answers[2].refusal == ""
+    assert answers[0].masks["lungs"].shape == (32, 32)
+
+
+def test_reliability_where_labels_are_not_exclusive() -> None:
+    known = Reliability(thresholds=(0.6, 0.4), misses=(0.2, 0.7))
+    answer = replace(predictor(multi_label=True), reliability=known)(np.full((32, 32), 0.45, np.float32))
+    assert isinstance(answer, Prediction)
+    # p is 1/2 and 0.45.
+    assert (answer.predicted, answer.prediction_set) == ("PNEUMONIA", ("PNEUMONIA",))
+
+
+def test_a_model_without_classes_refuses_too() -> None:
+    known = Reliability(familiarity=picky().familiarity)
+    model = MultiMix(widths=WIDTHS, bridge=False)
+    answer = Predictor(model, (), ("lungs",), 32, reliability=known)(np.zeros((32, 32), np.uint8))
+    assert isinstance(answer, Prediction)
+    assert "one grey level" in answer.refusal
+    assert answer.prediction_set == ()
+
+
+def test_loaded_reliability_answers(weights: tuple[Path, MultiMix]) -> None:
+    run, model = weights
+    spec = ModelSpec(("a", "b", "c"), ("lungs", "heart"), size=32, widths=WIDTHS)
+    plain = load(run)(half())
+    assert isinstance(plain, Prediction)
+    save_model(run / "best.safetensors", model.state_dict(), spec, {}, Reliability(3.0, misses=(1.0,) * 3))
+    loaded = load(run)
+    assert (loaded.has_sets, loaded.refuses) == (True, False)
+    answer = loaded(half())
+    assert isinstance(answer, Prediction)
+    assert answer.prediction_set == ("a", "b", "c")
+    logits = np.log(list(plain.probabilities.values())) / 3
+    expected = np.exp(logits) / np.exp(logits).sum()
+    assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)

@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from PIL import Image
 
 import studies
 import tiny
-from bright import WIDTHS, half, predictor
+from bright import WIDTHS, half, picky, predictor
 from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import MultimixError, UsageError
 from multimix.io.writers import write_png
@@ -332,3 +333,34 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert len(list((tmp_path / "out" / "dicom").iterdir())) == 3
     assert (tmp_path / "out" / "masks" / "CR1.png").is_file()
     assert tiny.multimix(capsys, *words, "--format", "bmp").code == 2
+
+
+def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path: Path) -> None:
+    write_png(tmp_path / "in" / "a.png", half())
+    write_png(tmp_path / "in" / "b.png", np.full((40, 40), 90, np.uint8))
+    write_png(tmp_path / "in" / "c.png", half())
+    out, model = tmp_path / "out", replace(predictor(), reliability=picky())
+    summary = predict_files(model, [tmp_path / "in"], out)
+    assert summary == Summary(2, 0, refused=1)
+    rows = _rows(out)
+    assert [row["status"] for row in rows] == ["ok", "refused", "ok"]
+    assert [row["prediction_set"] for row in rows] == ["NORMAL|PNEUMONIA", "", "NORMAL|PNEUMONIA"]
+    assert rows[1]["error"].startswith(f"{tmp_path / 'in' / 'b.png'}: is of one grey level")
+    assert rows[1]["error"].endswith("or use --force")
+    assert {row for row in rows[1].values() if row} == {rows[1]["path"], "refused", rows[1]["error"]}
+    assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "c.png"]
+    assert predict_files(model, [tmp_path / "in"], out, force=True) == Summary(3, 0)
+    assert [(row["status"], row["error"]) for row in _rows(out)] == [("ok", "")] * 3
+    assert (out / "masks" / "b.png").is_file()
+
+
+def test_the_command_says_how_many_were_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
+    save_model(tmp_path / "run" / "best.safetensors", spec.build().state_dict(), spec, {}, picky())
+    write_png(tmp_path / "flat.png", np.zeros((40, 40), np.uint8))
+    words = ("predict", tmp_path / "run", tmp_path / "flat.png", "--out", tmp_path / "out")
+    answer = tiny.multimix(capsys, *words)
+    assert answer.code == 1
+    assert answer.out == f"{tmp_path / 'out' / 'predictions.csv'}: 0 answered, 0 failed, 1 refused\n"
+    answer = tiny.multimix(capsys, *words, "--force")
+    assert (answer.code, answer.out.endswith(": 1 answered, 0 failed\n")) == (0, True)

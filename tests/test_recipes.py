@@ -1,15 +1,14 @@
 """The paper's methods and published hyper-parameters."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from multimix.config import RunConfig
 from multimix.errors import UsageError
-from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, RECIPES, method, recipe
+from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, RECIPES, TEACHER, Method, method, recipe
 
 FLAGS = ("classify", "segment", "bridge", "pseudo_labels", "consistency")
-OURS = ("teacher", "cutmix", "style", "locate", "bridge")
 
 
 @pytest.mark.parametrize(
@@ -36,13 +35,15 @@ def test_the_papers_table_has_eight_rows():
     assert len(set(METHODS.values())) == len(METHODS) == 8 + len(ABLATIONS)
 
 
-def test_each_ablation_leaves_one_ingredient_out():
+def test_each_ablation_leaves_one_ingredient_out_or_adds_one():
+    flags = [field.name for field in fields(Method) if field.name != "name"]
     for name, row in ABLATIONS.items():
-        missing = {flag for flag in OURS if not getattr(row, flag)}
+        changed = {flag for flag in flags if getattr(row, flag) != getattr(TEACHER, flag)}
         # What is mixed by boxes are the teacher's images.
-        assert missing == {
+        assert changed == {
             "multimix-t": set(),
             "multimix-t-no-teacher": {"teacher", "cutmix"},
+            "multimix-t-mask-teacher": {"mask_teacher"},
         }.get(name, {name.removeprefix("multimix-t-no-")})
 
 
@@ -71,7 +72,13 @@ def test_the_tuned_recipe_weighs_the_papers_terms_anew():
     assert recipe("tuned").objective == replace(
         RunConfig().objective, threshold=0.95, pseudo_weight=1.0, dice_weight=20.0
     )
-    assert RECIPES.keys() == {"tuned", "paper"}
+    assert RECIPES.keys() == {"ours", "tuned", "paper"}
+    assert (recipe("paper").method, recipe("tuned").method, recipe("ours").method) == (
+        "multimix",
+        "multimix",
+        "multimix-t",
+    )
+    assert recipe("ours").objective == replace(recipe("tuned").objective, dice_weight=50.0)
 
 
 def test_an_unknown_name_gets_the_known_ones():
@@ -79,5 +86,5 @@ def test_an_unknown_name_gets_the_known_ones():
         UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix, multimix-t, .*\.$"
     ):
         method("unet")
-    with pytest.raises(UsageError, match=r"--recipe 'best'\. Choose one of: tuned, paper\.$"):
+    with pytest.raises(UsageError, match=r"--recipe 'best'\. Choose one of: ours, tuned, paper\.$"):
         recipe("best")

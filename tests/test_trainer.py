@@ -20,7 +20,7 @@ from torch import Tensor
 import multimix.trainer
 import tiny
 from multimix.algorithm import WEIGHTS
-from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors
+from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors, save_model
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
@@ -179,7 +179,8 @@ def test_the_mean_training_mask_lies_beside_the_weights(whole: Path) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_trains(manifest: Path, tmp_path: Path, name: str) -> None:
     row = METHODS[name]
-    train(tiny.run_config(manifest, method=name, optim={"steps": 2}), tmp_path)
+    given = {"optim": {"steps": 2}, "objective": {"masks_after": 0.0}}
+    train(tiny.run_config(manifest, method=name, **given), tmp_path)
     losses, scores = read_log(tmp_path / "log.jsonl")
     assert {key for key in losses if key in WEIGHTS} == set(row.terms)
     assert ("kept" in losses, "kept_pixels" in losses) == (
@@ -284,6 +285,33 @@ def test_resuming_a_finished_run_changes_nothing(whole: Path, manifest: Path) ->
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert train(long_run(manifest), whole, resume=True).step == 13
     assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
+
+
+def test_a_finished_run_knows_how_far_it_may_be_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "COUNTS", {"train": 24, "val": 21, "test": 1})
+    config = tiny.run_config(tiny.write_xrays(tmp_path / "data"))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", report=at_step(3, ctrl_c))
+    assert load_model(tmp_path / "run").reliability is None  # the run has not come to its end
+    train(config, tmp_path / "run", resume=True)
+    loaded = load_model(tmp_path / "run")
+    known = loaded.reliability
+    assert known is not None
+    assert known.temperature != 1
+    assert (len(known.thresholds), len(known.misses)) == (2, 2)
+    assert known.familiarity is not None
+    before = (tmp_path / "run" / BEST).read_bytes()
+    train(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / BEST).read_bytes() == before
+    # A run of an older version has none, and gets the same.
+    masks = {name: torch.from_numpy(mask) for name, mask in loaded.trivial_masks.items()}
+    save_model(tmp_path / "run" / BEST, loaded.model.state_dict(), loaded.spec, masks)
+    train(config, tmp_path / "run", resume=True)
+    assert (tmp_path / "run" / BEST).read_bytes() == before
+    train(config, tmp_path / "whole")
+    assert (tmp_path / "whole" / BEST).read_bytes() == before
 
 
 def test_without_resume_a_run_begins_anew(whole: Path, manifest: Path, tmp_path: Path) -> None:

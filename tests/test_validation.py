@@ -6,8 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from multimix.model import MultiMix
+from multimix.reliability import Reliability
 from multimix.types import ModelOutput
-from multimix.validation import ValidationSet, validate
+from multimix.validation import ValidationSet, measure_reliability, validate
 
 CPU = torch.device("cpu")
 SIDE = 4
@@ -108,3 +109,49 @@ def test_batches_are_made_one_at_a_time_and_change_nothing() -> None:
 
 def test_size_counts_both_parts() -> None:
     assert ValidationSet(grey(1, 2), torch.tensor([0, 1]), rows(1), rows(1)).size == 3
+
+
+def no_classes() -> torch.Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def gradients(count: int, seed: int, side: int = 32) -> np.ndarray:
+    """(count 1 side side) uint8, brighter downwards, each a little different."""
+    rng = np.random.default_rng(seed)
+    row = np.linspace(40, 200, side)[:, None] * np.ones((side, side))
+    noise = rng.normal(0, 12, (count, 1, 4, 4)).repeat(side // 4, axis=2).repeat(side // 4, axis=3)
+    return (row + noise).clip(0, 255).astype(np.uint8)
+
+
+def test_reliability_is_of_the_models_own_logits() -> None:
+    # Logits (-b, b) with b in [-1/2, 1/2] and classes told apart at 100 / 255: too unsure, and cut too high.
+    levels = np.arange(0, 250, 2)
+    validation = ValidationSet(
+        grey(*levels), torch.from_numpy((levels > 100).astype(np.int64)), empty(), empty()
+    )
+    found = measure_reliability(Brightness(), validation, empty(), CPU, torch.Generator())
+    assert found.temperature < 0.3
+    assert found.familiarity is None
+    assert len(found.misses) == 2
+    cut = np.tanh((100.5 / 255 - 0.5) / found.temperature) / 2 + 0.5  # p of two logits (-b, b) is that of 2 b
+    assert found.thresholds[1] == pytest.approx(cut, abs=0.02)
+
+
+def test_familiarity_is_of_both_parts_and_needs_no_model() -> None:
+    training = gradients(60, 0)
+    validation = ValidationSet(empty(), no_classes(), gradients(25, 1), np.zeros((25, 1, 32, 32), np.uint8))
+    model = Brightness()
+    found = measure_reliability(model, validation, training, CPU, torch.Generator().manual_seed(0))
+    assert model.batches == []
+    assert (found.temperature, found.thresholds, found.misses) == (1, (), ())
+    assert found.familiarity is not None
+    new = torch.from_numpy(gradients(10, 2)).float() / 255
+    assert found.familiarity.refusals(new) == [""] * 10
+    assert all(found.familiarity.refusals(new.flip(2)))
+
+
+def test_without_validation_images_nothing_is_known() -> None:
+    nothing = ValidationSet(empty(), no_classes(), empty(), empty())
+    assert (
+        measure_reliability(Brightness(), nothing, gradients(60, 0), CPU, torch.Generator()) == Reliability()
+    )

@@ -19,8 +19,7 @@ from multimix.losses import (
     soft_label_loss,
 )
 from multimix.model import MultiMix
-from multimix.recipes import Method
-from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled, TaskLogits
+from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled
 
 WEIGHTS = {
     "classification": "",
@@ -73,14 +72,16 @@ class Objective(nn.Module):
         # Ours, in place of steps 2 and 4: on unlabelled images of both tasks, agree with the teacher where it is sure
         if batch.pseudo_labelled is not None:
             given = batch.pseudo_labelled
-            answer = self.model.answer(given.images, rng)
-            if given.classes is not None:
-                logits = answer.classes.float()
-                pseudo = soft_label_loss(logits, given.classes, multi_label=self.multi_label)
-                kept = given.classes.weights.mean()
-            if given.masks is not None:
+            if given.masks is None:
+                logits = self.model.classify(given.images, rng)
+            else:
+                answer = self.model.answer(given.images, rng)
+                logits = answer.classes
                 pseudo_mask = pseudo_mask_loss(answer.masks.float(), given.masks)
                 kept_pixels = given.masks.weights.mean()
+            if given.classes is not None:
+                pseudo = soft_label_loss(logits.float(), given.classes, multi_label=self.multi_label)
+                kept = given.classes.weights.mean()
         return LossBreakdown(
             classification, pseudo, dice, consistency, kept, pseudo_mask, location, kept_pixels
         )
@@ -88,11 +89,12 @@ class Objective(nn.Module):
 
 @no_grad()
 def teach(
-    teacher: Callable[[Tensor], TaskLogits],
+    teacher: MultiMix,
     batch: MultiMixBatch,
-    method: Method,
     weights: ObjectiveConfig,
     *,
+    classify: bool,
+    segment: bool,
     multi_label: bool = False,
 ) -> MultiMixBatch:
     """The batch with a teacher's answers to the weak views of its unlabelled images, mixed as the strong views are.
@@ -103,14 +105,19 @@ def teach(
     if views is None:
         return batch
     at_once = max(1, PIXELS_AT_ONCE // (views.weak.shape[-2] * views.weak.shape[-1]))
-    answers = [teacher(part) for part in views.weak.split(at_once)]
+    class_logits, mask_logits = list[Tensor](), list[Tensor]()
+    for part in views.weak.split(at_once):
+        if segment:
+            answer = teacher.answer(part)
+            mask_logits.append(answer.masks)
+        class_logits.append(answer.classes if segment else teacher.classify(part))
     classes = masks = None
-    if method.classify:
-        sure = _sure(cat([a.classes for a in answers]).float(), weights.threshold, multi_label)
+    if classify:
+        sure = _sure(cat(class_logits).float(), weights.threshold, multi_label)
         covered = views.box.float().mean(dim=(1, 2, 3))[:, None]  # share of the image that shows its partner
         classes = Confident(*(x.lerp(x[views.partner], covered) for x in sure))
-    if method.segment:
-        sure = _sure(cat([a.masks for a in answers]).float(), weights.mask_threshold, True)
+    if segment:
+        sure = _sure(cat(mask_logits).float(), weights.mask_threshold, True)
         masks = Confident(*(where(views.box, x[views.partner], x) for x in sure))
     return replace(batch, unlabelled=None, pseudo_labelled=PseudoLabelled(views.strong, classes, masks))
 

@@ -7,7 +7,7 @@ drawn on the device, from a seed drawn with the rest.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import kornia.enhance
 import torch
@@ -25,6 +25,8 @@ class Affine:
 
     matrix: Tensor
     """(B 2 3)."""
+    framed: Tensor | None = None
+    """(B,) bool: outside the image it is black; else, and where None, the image's edge is repeated."""
 
     @classmethod
     def build(
@@ -77,15 +79,32 @@ class Affine:
 
     def mirrored(self, sign: Tensor) -> "Affine":
         """The map with its input's left and right exchanged where `sign` (B,) is -1."""
-        return Affine(self.matrix * torch.stack([sign, torch.ones_like(sign)], dim=1)[:, :, None])
+        flip = torch.stack([sign, torch.ones_like(sign)], dim=1)[:, :, None]
+        return Affine(self.matrix * flip, self.framed)
+
+    def reframed(self, rng: Generator) -> "Affine":
+        """Half of the images up to 1.5 times narrower, 1.5 times lower and off the middle, in a black frame.
+
+        Collimators, film formats and the air beside a child are black, and no lung.
+        """
+        count = len(self.matrix)
+        framed = torch.rand(count, generator=rng) < 0.5
+        zoom = _uniform(2 * count, 0.0, 0.4, rng).exp().view(count, 2, 1)
+        away = _uniform(2 * count, -0.3, 0.3, rng).view(count, 2, 1)
+        scaled = self.matrix * zoom + F.pad(away, (2, 0))
+        return Affine(torch.where(framed[:, None, None], scaled, self.matrix), framed)
 
     def apply(self, images: Tensor) -> Tensor:
-        """(B C H W) -> the same shape, bilinear; outside the image its edge is repeated."""
+        """(B C H W) -> the same shape, bilinear."""
         grid = F.affine_grid(
             self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False
         )
         # A black frame would tell the classifier of a shift that no radiograph has.
-        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        views = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        if self.framed is None:
+            return views
+        inside = (grid.abs().amax(dim=3) <= 1)[:, None]
+        return views * (inside | ~self.framed.to(images.device).view(-1, 1, 1, 1))
 
     def apply_to_masks(self, masks: Tensor) -> Tensor:
         """(B S H W) of 0 and 1 -> the same."""
@@ -216,6 +235,10 @@ class WeakView:
         if augmentation == "paper":
             return cls(Affine.draw_paper(count, rng), None)
         return cls(Affine.draw_radiograph(count, rng), Exposure.draw(count, rng))
+
+    def reframed(self, rng: Generator) -> "WeakView":
+        """Half of the images in a black frame, see `Affine.reframed`."""
+        return replace(self, affine=self.affine.reframed(rng))
 
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) -> the same shape."""

@@ -14,10 +14,14 @@ The state is what lies on disk, so a benchmark that was killed goes on where it 
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+import signal
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -34,8 +38,8 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.predict import Predictor, load
-from multimix.recipes import METHODS, cell_name, method, recipe
-from multimix.trainer import Progress, train
+from multimix.recipes import PAPER_METHODS, cell_name, method, recipe
+from multimix.trainer import train
 from multimix.types import Record
 
 EXAMPLES = 2
@@ -49,7 +53,7 @@ SPECS = Path(__file__).parent / "specs"
 class Spec:
     """What is compared, on what, and how it was tuned."""
 
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: tuple[str, ...] = tuple(PAPER_METHODS)
     class_labels: tuple[int | None, ...] = (100,)
     """Budgets of class labels; null means all."""
     mask_labels: tuple[int | None, ...] = (10,)
@@ -72,6 +76,8 @@ class Spec:
     """Processor threads of a cell; part of the spec, as sums round differently with their number."""
     tuning: str = ""
     """How the hyper-parameters were chosen, in words; the same effort for every method."""
+    own: Mapping[str, Any] = field(default_factory=dict)
+    """Method -> where it departs from `run`, such as {objective: {dice_weight: 50}}; `tuning` says why."""
     run: RunConfig = field(default_factory=RunConfig)
     """What all cells share; method, seed, sources and budgets are set by the grid."""
 
@@ -81,17 +87,19 @@ class Spec:
         for name in ("methods", "class_labels", "mask_labels", "seeds"):
             if not getattr(self, name):
                 raise UsageError(f"{name}: expected at least one, got none. Name some in the spec.")
+        for name in self.own:
+            method(name)
+            self.run_of(name)
         if self.threads < 1:
             raise UsageError(f"threads: expected at least 1, got {self.threads}. Change it in the spec.")
 
     @classmethod
     def read(cls, path: Path) -> "Spec":
-        """A spec from a YAML file; a bare name such as `quick` is one of those that come with the package."""
-        shipped = SPECS / f"{path}.yaml"
-        file = shipped if not path.exists() and shipped.is_file() else path
+        """A spec from a YAML file; a bare name such as `quick`, also a folder's, is one that comes with the package."""
+        shipped = {file.stem: file for file in SPECS.glob("*.yaml")}
+        file = path if path.is_file() else shipped.get(str(path), path)
         if not file.exists():
-            names = ", ".join(sorted(p.stem for p in SPECS.glob("*.yaml")))
-            raise UsageError(f"{path}: no such file. Give a YAML file, or one of: {names}.")
+            raise UsageError(f"{path}: no such file. Give a YAML file, or {', '.join(sorted(shipped))}.")
         mapping = read_mapping(file)
         base = cls(run=recipe(str(mapping.pop("recipe", "tuned"))))
         try:
@@ -103,6 +111,10 @@ class Spec:
         """The resolved spec."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if k != "run"}
         return yaml.safe_dump(plain | {"run": self.run.to_mapping()}, sort_keys=False)
+
+    def run_of(self, name: str) -> RunConfig:
+        """What all cells of a method share."""
+        return RunConfig.from_mapping(self.own.get(name, {}), self.run)
 
     def cells(self) -> list["Cell"]:
         """The grid, seed by seed, so that a whole table stands early; a method has only the budgets it uses."""
@@ -136,14 +148,14 @@ class Cell:
         """The configuration of its run."""
         row = method(self.method)
         data = replace(
-            spec.run.data,
+            spec.run_of(self.method).data,
             manifest=str(manifest),
             class_source=spec.class_source if row.classify else (),
             mask_source=spec.mask_source if row.segment else (),
             class_labels=self.class_labels,
             mask_labels=self.mask_labels,
         )
-        return replace(spec.run, method=self.method, seed=self.seed, data=data)
+        return replace(spec.run_of(self.method), method=self.method, seed=self.seed, data=data)
 
 
 @dataclass(frozen=True)
@@ -171,29 +183,41 @@ def run_benchmark(
 ) -> list[CellState]:
     """Run every cell that is not finished, `processes` at a time; returns how all ended.
 
-    `watch` is called about once a second with the state of every cell. Raises UsageError where `out` holds another
-    benchmark. A cell that fails is retried by the next call.
+    `watch` is called about once a second with the state of every cell. A cell that fails is retried by the next
+    call; on Ctrl-C the running ones stop with a checkpoint. Raises UsageError where `out` holds another benchmark,
+    ManifestError where a source is missing.
     """
+    if data is not None and not spec.phantoms:
+        named = (*spec.class_source, *spec.mask_source, *spec.cross_class_source, *spec.cross_mask_source)
+        select(read_manifest(data), named, "test")  # what is not there is told before hours of learning
     _keep_spec(spec, out)
     manifest = _manifest(spec, data, out)
     cells = spec.cells()
     for cell in cells:
         (out / cell.name / FAILED).unlink(missing_ok=True)
     todo = [cell for cell in cells if not (out / cell.name / FINISHED).is_file()]
-    # Fresh processes, as threads and their number are inherited by forked ones and fixed by the first use.
+    # A fresh process for every cell: threads and their number are inherited by forks and fixed by the first use.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
-        running = {pool.submit(_run_safely, spec, cell, manifest, out): cell for cell in todo}
-        try:
-            waiting: set[Future[None]] = set(running)
-            while waiting:
-                _, waiting = wait(waiting, timeout=1.0)
-                watch(states(spec, out))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        for future in running:
-            future.result()
+    stop = context.Event()
+    running: dict[object, tuple[multiprocessing.context.SpawnProcess, Path]] = {}
+    try:
+        while todo or running:
+            while todo and len(running) < processes:
+                cell = todo.pop(0)
+                worker = context.Process(target=_run_safely, args=(spec, cell, manifest, out, stop))
+                worker.start()
+                running[worker.sentinel] = worker, out / cell.name
+            for sentinel in wait([worker.sentinel for worker, _ in running.values()], timeout=1.0):
+                worker, folder = running.pop(sentinel)
+                worker.join()  # a dead process may not have its exit status yet
+                if worker.exitcode:
+                    reason = f"its process ended with status {worker.exitcode} (-9: killed, as where memory runs out)"
+                    write_json(folder / FAILED, {"reason": reason})
+            watch(states(spec, out))
+    finally:
+        stop.set()
+        for worker, _ in running.values():
+            worker.join()
     ended = states(spec, out)
     write_table(out / "summary.csv", summary(out, cells))
     return ended
@@ -203,26 +227,20 @@ def _keep_spec(spec: Spec, out: Path) -> None:
     file = out / "spec.yaml"
     if file.is_file():
         if file.read_text("utf-8") != spec.to_yaml():
-            raise UsageError(
-                f"{file}: this folder holds a benchmark of another spec. Choose another --out, or give that spec."
-            )
+            raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
         return
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"{out}: not empty, and no benchmark (no spec.yaml). Choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
     with atomic_write(file) as temporary:
         temporary.write_text(spec.to_yaml(), "utf-8")
 
 
 def _manifest(spec: Spec, data: Path | None, out: Path) -> Path:
     if spec.phantoms:
-        folder = out / "phantoms"
-        made = folder / "manifest.csv"
-        return (made if made.is_file() else write_dataset(folder, seed=spec.phantoms)).absolute()
+        made = out / "phantoms" / "manifest.csv"
+        return (made if made.is_file() else write_dataset(made.parent, seed=spec.phantoms)).absolute()
     if data is None:
-        raise UsageError(
-            "No data to learn from: give --data with a manifest or the folder that holds manifest.csv."
-        )
+        raise UsageError("No data to learn from: give --data, a manifest or the folder that holds it.")
     return data.absolute()
 
 
@@ -232,7 +250,7 @@ def states(spec: Spec, out: Path) -> list[CellState]:
 
 
 def _state(cell: Cell, spec: Spec, folder: Path) -> CellState:
-    steps = spec.run.optim.steps
+    steps = spec.run_of(cell.method).optim.steps
     if (folder / FINISHED).is_file():
         seconds = json.loads((folder / FINISHED).read_text("utf-8"))["seconds"]
         return CellState(cell, "finished", steps, steps, seconds)
@@ -246,8 +264,7 @@ def _state(cell: Cell, spec: Spec, folder: Path) -> CellState:
 
 
 def _last_step(log: Path) -> int:
-    lines = log.read_bytes()[-4096:].splitlines()
-    for line in reversed(lines):
+    for line in reversed(log.read_bytes()[-4096:].splitlines()):
         try:
             return int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):  # being written at this moment
@@ -255,33 +272,38 @@ def _last_step(log: Path) -> int:
     return 0
 
 
-def _run_safely(spec: Spec, cell: Cell, manifest: Path, out: Path) -> None:
+def _run_safely(spec: Spec, cell: Cell, manifest: Path, out: Path, stop: Event) -> None:
     """`run_cell` in a process of its own; what goes wrong is written down and costs no other cell."""
     torch.set_num_threads(spec.threads)
+    heed = partial(_heed_parent, stop)
     try:
-        run_cell(spec, cell, manifest, out)
+        heed()
+        run_cell(spec, cell, manifest, out, heed)
     except (MultimixError, RuntimeError, OSError, MemoryError) as error:
         write_json(out / cell.name / FAILED, {"reason": f"{error}"})
     except KeyboardInterrupt:
         os._exit(130)  # said once, by the process that was interrupted with this one
 
 
-def _stop_with_parent(progress: Progress) -> None:
+def _heed_parent(stop: Event, *progress: object) -> None:
+    """Told how far the cell is, after every image and step: whether to go on."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         # Killed: whoever starts the benchmark again must not find this cell still being written.
         os._exit(1)
+    if stop.is_set():
+        # As Ctrl-C does: training takes its step to the end and writes a checkpoint, all else ends at once.
+        signal.raise_signal(signal.SIGINT)
 
 
-def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path) -> None:
-    """Train or go on, judge, store; the file that says so comes last."""
+def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[..., None]) -> None:
+    """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
-    trainer = train(cell.config(spec, manifest), folder / "run", resume=True, report=_stop_with_parent)
+    trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
     predictor = load(folder / "run")
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
     by_mask = (*spec.mask_source, *spec.cross_mask_source) if row.segment else ()
-    records = read_manifest(manifest)
-    base = manifest if manifest.is_dir() else manifest.parent
+    records, base = read_manifest(manifest), manifest if manifest.is_dir() else manifest.parent
     judged = [
         evaluate_source(
             predictor,
@@ -289,6 +311,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path) -> None:
             classes=source in by_class,
             masks=source in by_mask,
             base=base,
+            progress=heed,
         )
         for source in dict.fromkeys((*by_class, *by_mask))
     ]

@@ -20,6 +20,8 @@ from torch import Tensor
 from multimix.errors import CheckpointError
 from multimix.io.writers import atomic_write
 from multimix.model import MultiMix
+from multimix.reliability import Reliability
+from multimix.weights import shipped_file, shipped_names
 
 BEST, LAST = "best.safetensors", "last.safetensors"
 
@@ -78,28 +80,37 @@ class LoadedModel:
     spec: ModelSpec
     trivial_masks: Mapping[str, np.ndarray]
     """Structure -> mean of the labelled training masks, (size size) float32 in [0, 1]."""
+    reliability: Reliability | None = None
+    """How far the answers may be believed; None in a file that was written before that was measured."""
 
 
 def save_model(
-    path: Path, weights: Mapping[str, Tensor], spec: ModelSpec, trivial_masks: Mapping[str, Tensor]
+    path: Path,
+    weights: Mapping[str, Tensor],
+    spec: ModelSpec,
+    trivial_masks: Mapping[str, Tensor],
+    reliability: Reliability | None = None,
 ) -> None:
-    """Write a weights file: the network, its ModelSpec and the mean training mask of every structure."""
+    """Write a weights file: the network, its ModelSpec, the mean training mask of every structure, its reliability."""
     tensors = {f"model.{name}": tensor for name, tensor in weights.items()}
     tensors |= {f"trivial.{name}": tensor for name, tensor in trivial_masks.items()}
-    write_tensors(path, tensors, {"spec": dataclasses.asdict(spec)})
+    header: dict[str, Any] = {"spec": dataclasses.asdict(spec)}
+    if reliability is not None:
+        header["reliability"], arrays = reliability.pack()
+        tensors |= {f"reliability.{name}": tensor for name, tensor in arrays.items()}
+    write_tensors(path, tensors, header)
 
 
 def load_model(path: Path) -> LoadedModel:
-    """The network of a run folder (its best weights) or of a weights file.
+    """The network of a run folder (its best weights), of a weights file, or of the name of shipped weights.
 
-    CheckpointError where there is none, or where it is damaged or of another kind.
+    What is on the disk comes before the name. CheckpointError where there is none, or where it is damaged or of
+    another kind.
     """
-    file = path / BEST if path.is_dir() else path
-    if not file.is_file():
-        raise CheckpointError(
-            f"{file}: no such weights file. Give a folder that `multimix train` wrote, or a .safetensors file."
-        )
+    file = _weights_file(path)
     tensors, header = read_tensors(file)
+    # Shipped weights are stored in half the bits that they are computed with.
+    tensors = {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}
     try:
         fields = header["spec"]
         known = {field.name for field in dataclasses.fields(ModelSpec)}
@@ -109,6 +120,10 @@ def load_model(path: Path) -> LoadedModel:
             raise ValueError(f"structures {spec.structures}")
         model = spec.build()
         model.load_state_dict(_part(tensors, "model."))
+        reliability = None
+        if "reliability" in header:
+            reliability = Reliability.unpack(header["reliability"], _part(tensors, "reliability."))
+            reliability.check(len(spec.classes))
     except _UNFIT as error:
         raise CheckpointError(
             f"{file}: not weights of a MultiMix network ({_short(error)}). Use best.safetensors of a run."
@@ -117,6 +132,20 @@ def load_model(path: Path) -> LoadedModel:
         model.eval().requires_grad_(False),
         spec,
         {name: mask.numpy() for name, mask in _part(tensors, "trivial.").items()},
+        reliability,
+    )
+
+
+def _weights_file(path: Path) -> Path:
+    file = path / BEST if path.is_dir() else path
+    if file.is_file():
+        return file
+    names = shipped_names()
+    if str(path) in names:
+        return shipped_file(str(path))
+    shipped = f", or the name of weights that come with multimix ({', '.join(names)})" if names else ""
+    raise CheckpointError(
+        f"{file}: no such weights file. Give a folder that `multimix train` wrote, a .safetensors file{shipped}."
     )
 
 

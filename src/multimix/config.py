@@ -89,15 +89,17 @@ class ObjectiveConfig:
 
     threshold: float = 0.7
     """t: confidence from which a pseudo-label counts."""
-    mask_threshold: float = 0.8
-    """Confidence from which a pixel of a teacher's mask counts; the Dice term makes less of it than cross-entropy."""
+    masks_after: float = 0.5
+    """Share of the steps before a teacher is asked for masks: early ones would teach its own mistakes."""
+    mask_threshold: float = 0.95
+    """Confidence from which a pixel of a teacher's mask counts."""
     pseudo_weight: float = 0.25
     """lambda: weight of the pseudo-label term."""
     dice_weight: float = 5.0
     """alpha: weight of the Dice term."""
     consistency_weight: float = 0.01
     """beta: weight of the KL term."""
-    pseudo_mask_weight: float = 10.0
+    pseudo_mask_weight: float = 3.0
     """Weight of the Dice term against a teacher's masks."""
     location_weight: float = 1.0
     """Weight of the coarse map that tells the classifier where the structures lie."""
@@ -105,8 +107,11 @@ class ObjectiveConfig:
     """'bernoulli' (a KL that works) or 'released' (softmax over one channel: zero)."""
 
     def __post_init__(self) -> None:
+        _require(0 <= self.masks_after <= 1, "objective.masks_after", "a value in [0, 1]", self.masks_after)
         for name in ("threshold", "mask_threshold"):
-            _require(0 < getattr(self, name) <= 1, f"objective.{name}", "a value in (0, 1]", getattr(self, name))
+            _require(
+                0 < getattr(self, name) <= 1, f"objective.{name}", "a value in (0, 1]", getattr(self, name)
+            )
         names = (
             "pseudo_weight",
             "dice_weight",
@@ -309,6 +314,9 @@ def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
 
 def _convert(value: Any, kind: Any, name: str) -> Any:
     """A YAML value as the field's type; text such as '3e-4', which YAML leaves as text, becomes a number."""
+    if typing.get_origin(kind) is Mapping:
+        _require(isinstance(value, dict), name, "a mapping", value)
+        return value
     options = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
     if type(None) in options:
         return None if value is None else _convert(value, options[0], name)

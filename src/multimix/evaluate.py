@@ -5,11 +5,10 @@ every score from that table alone, so each number can be had again from the stor
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -19,57 +18,15 @@ from rich.table import Table
 from rich.text import Text
 
 from multimix import metrics, statistics
+from multimix.data.manifest import NONE
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
-from multimix.types import Estimate, Prediction, Radiograph, Record, Scores
+from multimix.reliability import covered
+from multimix.types import Estimate, Judged, Prediction, Record, Reserved, Scores
 
 _MASK_SCORES = ("dice", "jaccard", "asd_px", "hd95_px", "asd_mm", "hd95_mm", "ssim", "precision", "recall")
-
-
-@runtime_checkable
-class Judged(Protocol):
-    """What can be evaluated: multimix.predict.Predictor is one."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the head."""
-        ...
-
-    @property
-    def structures(self) -> tuple[str, ...]:
-        """Structure names in the order of the mask channels."""
-        ...
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether labels are not exclusive."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """Image channels that the model takes."""
-        ...
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether the method trained the class head."""
-        ...
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether the method trained the decoder."""
-        ...
-
-    @property
-    def trivial_masks(self) -> Mapping[str, np.ndarray]:
-        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
-        ...
-
-    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
-        """One prediction per radiograph, in order."""
-        ...
 
 
 def evaluate_source(
@@ -102,6 +59,9 @@ def evaluate_source(
         _membership(labels, files, predictor.classes, predictor.multi_label)
     base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
     trivial = _TrivialMasks(predictor.trivial_masks)
+    has_sets, refuses = False, False
+    if isinstance(predictor, Reserved):
+        has_sets, refuses = predictor.has_sets, predictor.refuses
     radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
@@ -109,6 +69,9 @@ def evaluate_source(
         row = _description(record, base)
         if classes:
             row |= _class_columns(prediction, predictor.classes, record.image)
+            row |= {"prediction_set": "|".join(prediction.prediction_set)} if has_sets else {}
+        if refuses:  # and is judged all the same: a score over fewer images is another score
+            row["refused"] = int(bool(prediction.refusal))
         for structure in structures:
             if structure in record.masks:
                 row |= _mask_columns(prediction, record, structure, trivial)
@@ -213,7 +176,7 @@ def summarise(
     """
     if len(table[["source", "split"]].drop_duplicates()) != 1:
         raise ValueError("summarise takes the images of one source and one split at a time")
-    bootstrap = partial(statistics.estimate, samples=samples, seed=seed)
+    bootstrap: Callable[..., Estimate] = partial(statistics.estimate, samples=samples, seed=seed)
     scores: dict[str, Estimate] = {}
     if classes and f"p_{classes[0]}" in table:
         rows = table[(table["label"] != "") & table[f"p_{classes[0]}"].notna()]
@@ -223,6 +186,9 @@ def summarise(
         if f"dice_{structure}" in table:
             rows = table[table[f"dice_{structure}"].notna()]
             scores |= _mask_scores(rows, structure, bootstrap) if len(rows) else {}
+    if "refused" in table and table["refused"].notna().all():
+        refused = table["refused"].to_numpy(np.float64)
+        scores["refused"] = bootstrap(table["patient"].tolist(), partial(metrics.mean, refused))
     first = table.iloc[0]
     return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
 
@@ -230,11 +196,12 @@ def summarise(
 def _membership(
     names: Iterable[str], images: Iterable[str], classes: tuple[str, ...], multi_label: bool
 ) -> Int[np.ndarray, "N K"]:
-    """1 where the cell names the class; several are joined by '|' where labels are not exclusive."""
+    """1 where the cell names the class; where labels are not exclusive, several are joined by '|' or it is 'none'."""
     member = []
+    known = {"", NONE, *classes} if multi_label else {"", *classes}
     for cell, image in zip(names, images, strict=True):
         named = cell.split("|") if multi_label else [cell]
-        if unknown := [name for name in named if name and name not in classes]:
+        if unknown := [name for name in named if name not in known]:
             raise ManifestError(
                 f"{image}: label {unknown[0]!r} is not among the model's classes {', '.join(classes)}. "
                 "Correct the label, or do not name this source as a class source."
@@ -269,7 +236,30 @@ def _class_scores(
             scores[f"auc_{name}"] = score(partial(metrics.auc_of_class, index=index), probabilities)
     scores["brier"] = score(metrics.brier, probabilities)
     scores["ece"] = score(metrics.calibration_error, probabilities)
+    if "prediction_set" in rows:
+        # Several names, whatever the labels; and a set names classes only.
+        inside = _membership(rows["prediction_set"], rows["image"], classes, multi_label=True)
+        scores |= _set_scores(inside, member, patients, bootstrap)
     return scores
+
+
+def _set_scores(
+    inside: Int[np.ndarray, "N K"],
+    member: Int[np.ndarray, "N K"],
+    patients: list[str],
+    bootstrap: Callable[..., Estimate],
+) -> dict[str, Estimate]:
+    """'coverage', the share of true classes that the prediction sets hold, and 'set_size', their mean size.
+
+    The trivial answer is the set of all classes.
+    """
+    share, size = covered(inside > 0, member), inside.sum(axis=1).astype(np.float64)
+    scores = {}
+    if (has := ~np.isnan(share)).any():  # an image without a class has nothing to be covered
+        with_class = [patient for patient, one in zip(patients, has, strict=True) if one]
+        scores["coverage"] = bootstrap(with_class, partial(metrics.mean, share[has]), trivial=1.0)
+    whole = float(member.shape[1])
+    return scores | {"set_size": bootstrap(patients, partial(metrics.mean, size), trivial=whole)}
 
 
 def _mask_scores(

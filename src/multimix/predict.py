@@ -18,6 +18,7 @@ from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import to_model_size
 from multimix.model import MultiMix
+from multimix.reliability import Reliability, names
 from multimix.types import Prediction, Radiograph
 
 _In = TypeVar("_In")
@@ -45,6 +46,8 @@ class Predictor:
     device: torch.device = torch.device("cpu")  # noqa: RUF009  a value, not a mutable
     precision: str = "32-true"
     """'32-true', or 'bf16-mixed': about twice as fast where the processor has it, and off by what 16 bits round."""
+    reliability: Reliability = Reliability()  # noqa: RUF009  a value, not a mutable
+    """Calibrates, decides, and refuses images unlike those learned from; by default none of it."""
 
     @property
     def has_classes(self) -> bool:
@@ -55,6 +58,16 @@ class Predictor:
     def has_masks(self) -> bool:
         """Whether the model segments."""
         return bool(self.structures)
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether answers carry prediction sets."""
+        return bool(self.reliability.misses)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether the model knows which images it cannot answer."""
+        return self.reliability.familiarity is not None
 
     def __call__(self, inputs: Any) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
@@ -79,18 +92,20 @@ class Predictor:
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         pixels = (torch.tensor(r.pixels, dtype=torch.float32) for r in batch)
         images = torch.stack([to_model_size(p, self.size) for p in pixels]).to(self.device)
+        familiarity = self.reliability.familiarity
+        refusals = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
         if not self.has_classes:  # then nobody looks at the saliency, and the model may do without
             with self._autocast():
                 mask_logits = self.model.segment(images)
-            return [self._prediction(r, None, m, None) for r, m in zip(batch, mask_logits, strict=True)]
+            nothing = [None] * len(batch)
+            return list(map(self._prediction, batch, nothing, mask_logits, nothing, refusals))
         with self._autocast():
             output = self.model(images)
-        logits = output.class_logits.float()
-        probabilities = (logits.sigmoid() if self.multi_label else logits.softmax(dim=1)).cpu().numpy()
-        return [
-            self._prediction(*parts)
-            for parts in zip(batch, probabilities, output.mask_logits, output.saliency, strict=True)
-        ]
+        logits = output.class_logits.double().cpu().numpy()
+        probabilities = self.reliability.probabilities(logits, self.multi_label)
+        return list(
+            map(self._prediction, batch, probabilities, output.mask_logits, output.saliency, refusals)
+        )
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
@@ -101,10 +116,17 @@ class Predictor:
         probabilities: Float[np.ndarray, " K"] | None,
         mask_logits: Float[Tensor, "S h w"],
         saliency: Float[Tensor, "C h w"] | None,
+        refusal: str,
     ) -> Prediction:
         by_class, masks = {}, {}
+        decided: tuple[str, ...] = ()
+        inside_set: tuple[str, ...] = ()
         if probabilities is not None:
             by_class = dict(zip(self.classes, map(float, probabilities), strict=True))
+            decided, inside_set = (
+                names(choose(probabilities[None], self.multi_label)[0], self.classes)
+                for choose in (self.reliability.decide, self.reliability.sets)
+            )
         if self.has_masks:
             # The sign of the resized logits, so that the edge is as smooth as the model's answer.
             inside = _resize(mask_logits, radiograph.size) > 0
@@ -112,23 +134,20 @@ class Predictor:
         return Prediction(
             path=radiograph.path,
             probabilities=by_class,
-            predicted=self._predicted(by_class),
+            predicted="|".join(decided),
             masks=masks,
             saliency=None if saliency is None else _saliency(saliency, radiograph.size),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
+            prediction_set=inside_set,
+            refusal=refusal,
         )
-
-    def _predicted(self, probabilities: Mapping[str, float]) -> str:
-        if self.multi_label:
-            return "|".join(name for name, p in probabilities.items() if p >= 0.5)
-        return max(probabilities, key=probabilities.__getitem__, default="")
 
 
 def load(
     path: str | os.PathLike[str], device: str | torch.device = "cpu", *, precision: str = "32-true"
 ) -> Predictor:
-    """Read the predictor from a run folder (its best weights) or a weights file.
+    """Read the predictor of a run folder (its best weights), a weights file or the name of shipped weights.
 
     Raises CheckpointError where it cannot be used and UsageError where there is no such `device` or `precision`.
     """
@@ -150,6 +169,7 @@ def load(
         trivial_masks=loaded.trivial_masks,
         device=torch.device(device),
         precision=precision,
+        reliability=loaded.reliability or Reliability(),
     )
 
 

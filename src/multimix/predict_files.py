@@ -1,7 +1,7 @@
 """Files, folders, DICOMDIR and zip in; a table of answers, pictures and DICOM objects out."""
 
 import os
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -51,6 +51,8 @@ class Summary:
     """Inputs whose row in the table says why they were not."""
     skipped: int = 0
     """Inputs that are multimix's own results."""
+    refused: int = 0
+    """Inputs unlike what the model learned from; their row says in what way."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +102,17 @@ def predict_files(
 ) -> Summary:
     """Answer files, folders (searched recursively), DICOMDIR and zip files into the folder `out`.
 
-    out/predictions.csv has a row per input, in order: path, status ('ok', 'failed', or 'skipped' for our own
-    results), predicted, p_<class>, area_px_<structure> and, where the spacing is known, area_mm2_<structure>
-    and spacing_note (both at the input's own size), mask, overlay, dicom, error. A cell with several files
-    joins them by '|'. `formats` are of FORMATS:
+    out/predictions.csv has a row per input, in order: path, status ('ok', 'failed', 'refused' for images unlike
+    those that the model learned from, or 'skipped' for our own results), predicted, prediction_set (where the model
+    states a coverage), p_<class>, area_px_<structure> and, where the spacing is known, area_mm2_<structure> and
+    spacing_note (both at the input's own size), mask, overlay, dicom, error. A cell with several names joins them
+    by '|'. `formats` are of FORMATS:
       png    masks are 0 and 255 in `masks/<name>.png` (`<name>_<structure>.png` with several structures),
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only
     An input that cannot be answered is a row with its reason; the others go on. `force` answers DICOM images
-    that do not call themselves frontal chest radiographs. The table is there from the start and, if the work
-    is interrupted, holds the rows that are done. `progress` is told (done, total).
+    that do not call themselves frontal chest radiographs, and what would be refused. The table is there from the
+    start and, if the work is interrupted, holds the rows that are done. `progress` is told (done, total).
 
     Raises UsageError where there is nothing to answer, a format cannot be written, or the output would
     overwrite files that are not ours.
@@ -124,15 +127,15 @@ def predict_files(
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
             read = _ahead(readers, partial(_read, predictor.channels, formats, force), jobs)
-            for row in _ahead(writers, partial(_write, writer), _answers(predictor, read)):
+            for row in _ahead(writers, partial(_write, writer), _answers(predictor, read, force)):
                 rows.append(row)
                 if progress is not None:
                     progress(len(rows), len(jobs))
         finally:
             has_spacing = any(key.startswith("area_mm2_") for row in rows for key in row)
             write_csv(table, rows, _columns(predictor, formats, has_spacing))
-    count = {status: sum(row["status"] == status for row in rows) for status in ("ok", "failed", "skipped")}
-    return Summary(count["ok"], count["failed"], count["skipped"])
+    count = Counter(row["status"] for row in rows)
+    return Summary(count["ok"], count["failed"], count["skipped"], count["refused"])
 
 
 def _algorithm(predictor: Predictor, formats: Collection[str]) -> "Algorithm | None":
@@ -226,14 +229,19 @@ def _read(channels: int, formats: Collection[str], force: bool, job: _Job) -> _A
     return _Answer(job, radiograph, error=reason)
 
 
-def _answers(predictor: Predictor, read: Iterable[_Answer]) -> Iterator[_Answer]:
-    """Add the predictions, in order."""
+def _answers(predictor: Predictor, read: Iterable[_Answer], force: bool) -> Iterator[_Answer]:
+    """Add the predictions, in order, or why there is none."""
     iterator = iter(read)
     while batch := list(islice(iterator, FILES_AT_ONCE)):
         radiographs = [a.radiograph for a in batch if a.radiograph is not None]
         predictions = predictor.predict_radiographs(radiographs, FILES_AT_ONCE)
         for answer in batch:
-            yield answer if answer.radiograph is None else replace(answer, prediction=next(predictions))
+            prediction = None if answer.radiograph is None else next(predictions)
+            if prediction is None or force or not prediction.refusal:
+                yield replace(answer, prediction=prediction)
+            else:
+                reason = f"{answer.job.source.name}: {prediction.refusal}; check the image, or use --force"
+                yield replace(answer, status="refused", error=reason)
 
 
 def _write(writer: _Writer, answer: _Answer) -> dict[str, Any]:
@@ -276,6 +284,8 @@ def _write_objects(out: Path, answer: _Answer, algorithm: "Algorithm") -> list[s
 def _values(prediction: Prediction) -> dict[str, Any]:
     """The cells that say what was found."""
     row: dict[str, Any] = {"predicted": prediction.predicted}
+    if prediction.prediction_set:
+        row["prediction_set"] = "|".join(prediction.prediction_set)
     row |= {f"p_{name}": round(p, 6) for name, p in prediction.probabilities.items()}
     for structure in prediction.masks:
         area = prediction.area_px(structure)
@@ -291,11 +301,13 @@ def _columns(predictor: Predictor, formats: Collection[str], has_spacing: bool) 
     units = ("px", "mm2") if has_spacing else ("px",)
     areas = [f"area_{unit}_{name}" for unit in units for name in predictor.structures]
     note = ["spacing_note"] if has_spacing else []
+    sets = ["prediction_set"] if predictor.has_sets else []
     objects = ["dicom"] if "dicom" in formats else []
     return [
         "path",
         "status",
         "predicted",
+        *sets,
         *probabilities,
         *areas,
         *note,

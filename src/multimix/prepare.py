@@ -47,6 +47,15 @@ class Prepared:
             multi_label=config.data.multi_label,
         )
 
+    def examples(self, most: int = 500) -> np.ndarray:
+        """Training images, at most `most` of each source, evenly spread; (N C size size) uint8."""
+        rows: dict[str, list[int]] = {}
+        for row, record in enumerate(self.sets.everything):
+            if record.split == "train":
+                rows.setdefault(record.source, []).append(row)
+        chosen = [row for known in rows.values() for row in known[:: -(-len(known) // most)]]
+        return np.array(self.images.images[chosen]) if chosen else self.images.images[:0]
+
     def describe(self) -> dict[str, Any]:
         """What RUN/run.json keeps: versions, data fingerprints, sizes."""
         known = [record for records in self.sets.roles().values() for record in records]

@@ -58,11 +58,16 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _board(folder: Path, resume_at: int) -> Any:
+def board_writer() -> Any:
+    """TensorBoard's SummaryWriter; UsageError where the extra is not installed, to be had before a run begins."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise UsageError(
             "--tensorboard needs an extra. Install it with `pip install 'multimix[track]'`."
         ) from error
-    return SummaryWriter(str(folder / "tensorboard"), purge_step=resume_at + 1 if resume_at else None)
+    return SummaryWriter
+
+
+def _board(folder: Path, resume_at: int) -> Any:
+    return board_writer()(str(folder / "tensorboard"), purge_step=resume_at + 1 if resume_at else None)

@@ -23,7 +23,16 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from multimix.algorithm import Objective, gradient, teach
-from multimix.checkpoint import BEST, LAST, ModelSpec, TrainingState, load_state, save_model, save_state
+from multimix.checkpoint import (
+    BEST,
+    LAST,
+    ModelSpec,
+    TrainingState,
+    load_model,
+    load_state,
+    save_model,
+    save_state,
+)
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
@@ -35,7 +44,7 @@ from multimix.runlog import RunLog
 from multimix.schedule import learning_rate, parts
 from multimix.seeds import derive, generator
 from multimix.types import LossBreakdown, MultiMixBatch
-from multimix.validation import validate
+from multimix.validation import measure_reliability, validate
 
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""
@@ -113,6 +122,7 @@ class Trainer:
                     report(Progress(self.step, steps, values))
                     if leave:
                         raise KeyboardInterrupt
+                self._measure_reliability()
         finally:
             self.log.close()
 
@@ -141,8 +151,17 @@ class Trainer:
 
     def _taught(self, batch: MultiMixBatch) -> MultiMixBatch:
         row, config = method(self.config.method), self.config
+        # A class counts only where the teacher is sure; masks are Dice-sharp long before they are right.
+        segment = row.mask_teacher and self.step >= config.objective.masks_after * config.optim.steps
         with self.fabric.autocast():
-            return teach(self.teacher.answer, batch, row, config.objective, multi_label=config.data.multi_label)
+            return teach(
+                self.teacher,
+                batch,
+                config.objective,
+                classify=row.classify,
+                segment=segment,
+                multi_label=config.data.multi_label,
+            )
 
     def _remember(self, terms: LossBreakdown) -> None:
         for name, value in vars(terms).items():
@@ -229,6 +248,16 @@ class Trainer:
 
     def _save_best(self) -> None:
         save_model(self.folder / BEST, self.average, self.spec, self.prepared.trivial_masks)
+
+    def _measure_reliability(self) -> None:
+        """Add to the best weights how far they may be believed; a run that was finished before stays as it is."""
+        validation, file = self.prepared.validation, self.folder / BEST
+        if validation.size == 0 or not file.is_file() or (best := load_model(file)).reliability is not None:
+            return
+        rng = generator(self.config.seed, "cut-outs")
+        model, examples = best.model.to(self.fabric.device), self.prepared.examples()
+        reliability = measure_reliability(model, validation, examples, self.fabric.device, rng)
+        save_model(file, model.state_dict(), self.spec, self.prepared.trivial_masks, reliability)
 
 
 def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:

@@ -4,10 +4,10 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -30,7 +30,7 @@ class Record:
     masks: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     """Structure -> files whose union is its mask (left and right lung lie in two files in some sources)."""
     label: str | None = None
-    """Class name; several joined by '|' where labels are not exclusive; None where unlabelled."""
+    """Class name; several joined by '|', or 'none', where labels are not exclusive; None where unlabelled."""
     split: str = "train"
     """'train', 'val' or 'test'."""
     patient: str = ""
@@ -211,8 +211,8 @@ class Prediction:
     probabilities: Mapping[str, float]
     """Class name -> probability; sums to 1 where classes are exclusive; empty without a class head."""
     predicted: str
-    """The most probable class; where labels are not exclusive all classes >= 0.5 joined by '|'; empty
-    without a class head."""
+    """The class that the probabilities decide, the most probable one unless the model knows a better operating
+    point; where labels are not exclusive all decided classes joined by '|'; empty without a class head."""
     masks: Mapping[str, Bool[np.ndarray, "H W"]]
     """Structure -> mask; empty without a decoder."""
     saliency: Float[np.ndarray, "H W"] | None
@@ -221,7 +221,70 @@ class Prediction:
     """Millimetres per pixel (row, column), None where unknown."""
     spacing_note: str = ""
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
+    prediction_set: tuple[str, ...] = ()
+    """The classes that are not ruled out at the coverage that the model states; empty where it states none."""
+    refusal: str = ""
+    """Why the image is not one that the model can answer, in plain words; empty where it is or nothing is known."""
 
     def area_px(self, structure: str) -> int:
         """Pixels of `structure` at the radiograph's own size."""
         return int(self.masks[structure].sum())
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """What can be evaluated: multimix.predict.Predictor is one."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the head."""
+        ...
+
+    @property
+    def structures(self) -> tuple[str, ...]:
+        """Structure names in the order of the mask channels."""
+        ...
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether labels are not exclusive."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Image channels that the model takes."""
+        ...
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the method trained the class head."""
+        ...
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the method trained the decoder."""
+        ...
+
+    @property
+    def trivial_masks(self) -> Mapping[str, np.ndarray]:
+        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
+        ...
+
+    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
+        """One prediction per radiograph, in order."""
+        ...
+
+
+@runtime_checkable
+class Reserved(Protocol):
+    """What can also say how far it may be believed."""
+
+    @property
+    def has_sets(self) -> bool:
+        """Whether predictions carry prediction sets."""
+        ...
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it knows which images it cannot answer."""
+        ...

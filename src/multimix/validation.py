@@ -1,14 +1,19 @@
-"""The score that chooses the best checkpoint: validation images only, at the network's own size."""
+"""What validation images say: the score that chooses the best checkpoint, and how far its answers may be believed.
+
+All of it at the network's own size.
+"""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from multimix.familiarity import Familiarity, cut_outs, learn_familiarity, thumbnails
 from multimix.metrics import accuracy, auc
 from multimix.model import MultiMix
+from multimix.reliability import Reliability, measure_classes
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,7 @@ def validate(
     """'score' and its parts: AUC (accuracy where AUC is undefined) and mean Dice of the structures."""
     scores: dict[str, float] = {}
     if len(validation.class_images):
-        logits = torch.cat(
-            [model.classify(x) for x in _batches(validation.class_images, device, batch)]
-        ).cpu()
+        logits = _class_logits(model, validation.class_images, device, batch)
         exclusive = validation.labels.dim() == 1
         probabilities = (logits.softmax(dim=1) if exclusive else logits.sigmoid()).double().numpy()
         labels = validation.labels.numpy().astype(int)
@@ -53,6 +56,47 @@ def validate(
         classes = scores.get("val_accuracy", np.nan)
     parts = [part for part in (classes, scores.get("val_dice", np.nan)) if not np.isnan(part)]
     return scores | {"score": float(np.mean(parts))}
+
+
+@torch.inference_mode()
+def measure_reliability(
+    model: MultiMix,
+    validation: ValidationSet,
+    training: np.ndarray,
+    device: torch.device,
+    rng: torch.Generator,
+    batch: int = 32,
+) -> Reliability:
+    """Calibration, operating point and prediction sets from validation images; familiarity from `training` as well.
+
+    `training` is (N C H W) uint8. Nothing but the boxes that are cut out of it depends on `rng`.
+    """
+    familiarity = _familiarity(validation, training, rng, batch)
+    if not len(validation.class_images):
+        return Reliability(familiarity=familiarity)
+    logits = _class_logits(model, validation.class_images, device, batch).double().numpy()
+    return replace(
+        measure_classes(logits, validation.labels.numpy().astype(np.int64)), familiarity=familiarity
+    )
+
+
+def _familiarity(
+    validation: ValidationSet, training: np.ndarray, rng: torch.Generator, batch: int
+) -> Familiarity | None:
+    cpu = torch.device("cpu")
+
+    def small(images: np.ndarray) -> np.ndarray:
+        return np.concatenate([thumbnails(x) for x in _batches(images, cpu, batch)])
+
+    parts = [thumbnails(box) for images in _batches(training, cpu, batch) for box in cut_outs(images, rng)]
+    kinds = [small(kind) for kind in (validation.class_images, validation.mask_images) if len(kind)]
+    if not parts or not kinds:
+        return None
+    return learn_familiarity(small(training), np.concatenate(parts), kinds)
+
+
+def _class_logits(model: MultiMix, images: np.ndarray, device: torch.device, batch: int) -> Tensor:
+    return torch.cat([model.classify(x) for x in _batches(images, device, batch)]).cpu()
 
 
 def _batches(images: np.ndarray, device: torch.device, batch: int) -> Iterator[Tensor]:

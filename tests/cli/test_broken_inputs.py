@@ -385,7 +385,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     "no steps": (["--steps", "0"], "--steps: expected at least 1, got 0. Change"),
     "no patience": (["--patience", "0"], "patience: expected at least 1, or null, got 0. Change"),
     "an unknown method": (["--method", "magic"], "Unknown --method 'magic'. Choose one of: u-net"),
-    "an unknown recipe": (["--recipe", "cake"], "Unknown --recipe 'cake'. Choose one of: tuned, paper"),
+    "an unknown recipe": (["--recipe", "cake"], "Unknown --recipe 'cake'. Choose one of: ours, tuned, paper"),
     "an unknown device": (
         ["--device", "abacus"],
         "--device: expected auto, cpu, cuda or mps, got 'abacus'. Change",

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,8 +117,8 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     answer = run("train", manifest, *tiny.OPTIONS, "--out", folder)
     assert (answer.code, answer.errors) == (0, [])
     assert f"{folder}: 4 steps" in answer.out
-    tuned = replace(tiny.run_config(manifest), objective=recipe("tuned").objective)
-    assert RunConfig.read(folder / "config.yaml") == tuned
+    ours = replace(tiny.run_config(manifest), method="multimix-t", objective=recipe("ours").objective)
+    assert RunConfig.read(folder / "config.yaml") == ours
 
     answer = run("evaluate", folder)
     assert (answer.code, answer.errors) == (0, [])
@@ -296,6 +297,35 @@ def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp
     assert (answer.code, answer.errors) == (0, [])
 
 
+def test_one_class_against_none(run: Run, manifest: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(manifest.parent, folder)
+    table = (folder / "manifest.csv").read_text()
+    (folder / "manifest.csv").write_text(table.replace(",NORMAL,", ",none,"))
+    options = ("--class-source", "wards", "--method", "enc", "--multi-label", "--size", "16", "--steps", "2")
+    answer = run("train", folder, *options, "--set", "model.widths=[2,2,2,2,2]", "--out", tmp_path / "run")
+    assert (answer.code, answer.errors) == (0, [])
+    assert multimix.load(tmp_path / "run").classes == ("PNEUMONIA",)
+    answer = run("evaluate", tmp_path / "run", "--out", tmp_path / "scores")
+    assert (answer.code, answer.errors) == (0, [])
+    (scores,) = json.loads((tmp_path / "scores" / "scores.json").read_text())["scores"]
+    assert scores["images"] == 6
+    assert scores["metrics"]["auc_PNEUMONIA"]["value"] is not None
+
+
+def test_a_tensorboard_that_is_not_installed_is_told_before_anything_is_written(
+    run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    monkeypatch.setenv("MULTIMIX_CACHE", str(tmp_path / "cache"))
+    answer = run("train", manifest, *tiny.OPTIONS, "--tensorboard", "--out", tmp_path / "run")
+    assert answer.code == 2
+    assert answer.errors == [
+        "Error: --tensorboard needs an extra. Install it with `pip install 'multimix[track]'`."
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_names_are_not_markup(run: Run, tmp_path: Path) -> None:
     for label in "AB":
         (tmp_path / "[red]x" / label).mkdir(parents=True)
@@ -336,6 +366,9 @@ def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (("train",), "Missing option '--out' / '-o'. See `multimix train --help`."),
         (("train", "x", "--out", "y", "--sizee", "3"), "No such option"),
         (("train", "x", "--out", "y", "--size", "big"), "'big' is not a valid integer"),
+        (("train", "x", "--out", "y", "--size", "100000"), "100000 is not in the range 16<=x<=4096"),
+        (("data", "phantom", "x", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
+        (("bench", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
         (("predict", "x"), "Missing argument 'FILE|FOLDER...'"),
         (("data", "index", "x", "--layout", "y"), "'y' is not one of"),
         (("nothing",), "No such command 'nothing'."),

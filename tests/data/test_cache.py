@@ -1,6 +1,7 @@
 """The cache: the file's own pixels, decoded once, never stale, never half."""
 
 import errno
+import gc
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from PIL import Image
 
 from multimix.data import cache
 from multimix.data.cache import ImageCache, open_cache
-from multimix.errors import ImageError, ManifestError, MultimixError
+from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
 from multimix.types import Record
 
 SIDE = 16
@@ -23,6 +24,7 @@ SIDE = 16
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MULTIMIX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("MULTIMIX_CACHE_GB", raising=False)
     return tmp_path / "cache"
 
 
@@ -304,3 +306,120 @@ def test_what_a_kill_left_half_built_is_removed_after_a_day(tmp_path: Path, fold
     open_cache([Record(tmp_path / "a.png")], size=SIDE, channels=1, structures=())
     assert not (folder / "building-old").exists()
     assert (folder / "building-now").exists()
+
+
+def one_of(root: Path, name: str) -> ImageCache:
+    """A cache of its own: 2 x 128 bytes of header, 3 images and 3 masks of 256 pixels, and some 130 bytes of index."""
+    (root / name).mkdir(exist_ok=True)
+    return opened(records(root / name))
+
+
+def used(cached: Path, hours_ago: float) -> Path:
+    os.utime(cached / "index.json", (time.time() - 3600 * hours_ago,) * 2)
+    return cached
+
+
+def test_what_was_not_used_for_longest_makes_room(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, c = (used(one_of(tmp_path, name).folder, hours) for name, hours in (("a", 1), ("b", 3), ("c", 2)))
+    (folder / "building-elsewhere").mkdir()
+    (folder / "building-elsewhere" / "images.npy").write_bytes(bytes(1000))
+    gc.collect()
+    # Caches take 1922 bytes or little more, of which the pixels' 1536 are known beforehand: three and the half-built
+    # one fit, four do not.
+    monkeypatch.setenv("MULTIMIX_CACHE_GB", "7e-6")
+    d = one_of(tmp_path, "d").folder
+    assert {place.name for place in folder.iterdir()} == {a.name, c.name, d.name, "building-elsewhere"}
+    assert not b.exists()
+
+
+def test_opening_is_use(tmp_path: Path) -> None:
+    made = records(tmp_path)
+    cached = used(opened(made).folder, 100)
+    opened(made)
+    assert time.time() - (cached / "index.json").stat().st_mtime < 60
+
+
+def test_a_cache_in_use_stays_and_the_newest_is_built_however_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MULTIMIX_CACHE_GB", "0")
+    first = one_of(tmp_path, "a")
+    second = one_of(tmp_path, "b")
+    assert first.folder.is_dir()
+    gone = first.folder
+    del first
+    gc.collect()
+    one_of(tmp_path, "c")
+    assert not gone.exists()
+    assert second.folder.is_dir()
+
+
+def test_a_cache_in_use_by_another_process_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (
+        "import sys; from pathlib import Path; from multimix.data.cache import open_cache;"
+        "from multimix.types import Record;"
+        "found = open_cache([Record(Path(sys.argv[1]))], size=16, channels=1, structures=());"
+        "print(found.folder, flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(write(tmp_path / "x.png", noise(0, SIDE, SIDE)))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        theirs = Path(other.stdout.readline().strip())
+        monkeypatch.setenv("MULTIMIX_CACHE_GB", "0")
+        one_of(tmp_path, "a")
+        assert theirs.is_dir()
+        other.communicate()
+    one_of(tmp_path, "b")
+    assert not theirs.exists()
+
+
+def test_nothing_but_caches_is_removed(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "photos").mkdir(parents=True)
+    (folder / "photos" / "index.json").write_text("mine")
+    (folder / ("0" * 32)).mkdir()
+    (folder / ("1" * 32)).write_text("a file")
+    monkeypatch.setenv("MULTIMIX_CACHE_GB", "0")
+    one_of(tmp_path, "a")
+    assert (folder / "photos" / "index.json").read_text() == "mine"
+    assert (folder / ("0" * 32)).is_dir()
+    assert (folder / ("1" * 32)).is_file()
+
+
+@pytest.mark.parametrize("limit", ["", "inf", "1"])
+def test_below_the_limit_all_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("MULTIMIX_CACHE_GB", limit)
+    first = used(one_of(tmp_path, "a").folder, 10000)
+    gc.collect()
+    one_of(tmp_path, "b")
+    assert first.is_dir()
+
+
+@pytest.mark.parametrize("limit", ["much", "-1", "nan"])
+def test_a_limit_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setenv("MULTIMIX_CACHE_GB", limit)
+    with pytest.raises(UsageError, match=rf"^MULTIMIX_CACHE_GB: expected gigabytes.*got '{limit}'"):
+        one_of(tmp_path, "a")
+
+
+def test_a_cache_removed_while_it_is_opened_is_built_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
+) -> None:
+    made = records(tmp_path)
+    first = opened(made).folder
+    gc.collect()
+    lock = cache.fcntl.flock
+    late: list[bool] = []
+
+    def removed_first(file: object, how: int) -> None:
+        if how == cache.fcntl.LOCK_SH and not late:
+            late.append(cache._removed(first))
+        lock(file, how)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cache.fcntl, "flock", removed_first)
+    found = opened(made)
+    assert late == [True]
+    assert len(decoded) == 6
+    assert found.folder == first
+    assert found.images.shape == (3, 1, SIDE, SIDE)

@@ -105,6 +105,11 @@ def test_parquet_written_by_pandas_with_missing_cells(tmp_path: Path) -> None:
         ("image;label\n1.png;A\n", "(is the separator a comma?)", "rename the column"),
         ("image,image\n1.png,2.png\n", "columns ['image'] occur twice", "rename or remove"),
         ("image,mask,mask:lungs\n1.png,a.png,b.png\n", "mean the same", "remove one"),
+        (
+            "image,label\n1.png,A|none\n",
+            "line 2: label 'A|none': 'none' says that",
+            "remove it or the others",
+        ),
         ("image,label\n,A\n", "line 2: the image cell is empty", "remove the line"),
         ("image,split\n1.png,train\n2.png,dev\n", "line 3: split is 'dev'", "expected train, val or test"),
         ("image,split\n1.png,\n", "line 2: split is ''", "expected train, val or test"),

@@ -275,3 +275,21 @@ def test_joint_labels_are_no_class_of_their_own(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"label 'A\|B' names several classes.*--multi-label"):
         drawn(tmp_path, records)
     assert drawn(tmp_path, records, multi_label=True).classes == ("A", "B")
+
+
+def without_finding(root: Path) -> list[Record]:
+    """The cohort with the label `none` in place of A."""
+    return [replace(r, label="none") if r.label == "A" else r for r in cohort(root)]
+
+
+def test_none_is_no_class_where_classes_are_not_exclusive(tmp_path: Path) -> None:
+    sets = drawn(tmp_path, without_finding(tmp_path), multi_label=True)
+    assert sets.classes == ("B",)
+    assert sorted(str(r.label) for r in sets.labelled_classes) == ["B", "B", "none", "none"]
+    assert {r.label for r in sets.val_classes} == {"B", "none"}
+    with pytest.raises(UsageError, match=r"^--classes: 'none' is the label of images that show no class"):
+        drawn(tmp_path, without_finding(tmp_path), multi_label=True, classes=("B", "none"))
+
+
+def test_none_is_a_class_where_classes_are_exclusive(tmp_path: Path) -> None:
+    assert drawn(tmp_path, without_finding(tmp_path)).classes == ("B", "none")

@@ -129,6 +129,7 @@ def test_labels_by_hand() -> None:
         [0, 0, 0],
         [0, 1, 0],
     ]
+    assert encode_labels([record("a", "none")], ("A", "B"), multi_label=True).tolist() == [[0, 0]]
     assert encode_labels([], ("A", "B"), multi_label=True).shape == (0, 2)
     assert encode_labels([], ("A", "B"), multi_label=False).shape == (0,)
 
@@ -278,17 +279,32 @@ def test_in_its_box_an_image_shows_its_partner() -> None:
     assert seen > 4
 
 
-def test_styles_vary_labelled_images_half_the_time_and_move_no_mask() -> None:
+def test_styles_vary_labelled_images_half_the_time() -> None:
     plain, styled = streams(row=replace(TEACHER, style=False)), streams(row=TEACHER)
     changed = []
+    for step in range(10):
+        a, b = plain.batch(step).labelled_classes, styled.batch(step).labelled_classes
+        assert a is not None
+        assert b is not None
+        assert torch.equal(a.labels, b.labels)
+        changed += (a.images != b.images).flatten(1).any(dim=1).tolist()
+    assert 10 <= sum(changed) <= 30  # of 40
+    assert equal(styled.batch(3), streams(row=TEACHER).batch(3))
+
+
+def test_with_styles_half_of_the_mask_images_are_framed_with_their_masks() -> None:
+    plain, styled = streams(row=replace(TEACHER, style=False)), streams(row=TEACHER)
+    moved = []
     for step in range(20):
         a, b = plain.batch(step).labelled_masks, styled.batch(step).labelled_masks
         assert a is not None
         assert b is not None
-        assert torch.equal(a.masks, b.masks)
-        changed += (a.images != b.images).flatten(1).any(dim=1).tolist()
-    assert 10 <= sum(changed) <= 30  # of 40
-    assert equal(styled.batch(3), streams(row=TEACHER).batch(3))
+        moved += (a.masks != b.masks).flatten(1).any(dim=1).tolist()
+        # The mask is where the image is bright.
+        for image, mask in zip(b.images, b.masks, strict=True):
+            if 5 < mask.sum() < mask.numel() - 5:
+                assert image[mask > 0].mean() > image[mask == 0].mean()
+    assert 10 <= sum(moved) <= 30  # of 40
 
 
 def test_without_unlabelled_images_a_teacher_is_not_asked() -> None:

@@ -4,6 +4,8 @@ import base64
 import json
 import socket
 import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from pydicom.pixels import pixel_array
 from services import client_of, encoded, file_of, opened
 
 import studies
+from bright import picky
 from multimix.checkpoint import ModelSpec
 from multimix.cli.serve import serve
 from multimix.errors import UsageError
@@ -280,3 +283,35 @@ def test_answers_are_not_held_back_for_receipts():
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     with listen("::1", 0) as listener:
         assert listener.family == socket.AF_INET6
+
+
+@pytest.fixture(scope="module")
+def picky_client(run: Path, predictor: Predictor) -> Iterator[httpx.Client]:
+    """A client of a service whose model refuses images of one grey level."""
+    model = replace(predictor, reliability=picky())
+    with client_of(create_app(model, about(run, model), Settings())) as client:
+        yield client
+
+
+def test_an_image_unlike_those_learned_from_is_refused(picky_client: httpx.Client):
+    flat = encoded("PNG", np.full((40, 40), 90, np.uint8))
+    refusal = picky_client.post(PREDICT, files=[part(flat, "wall.png")])
+    assert refusal.status_code == 422
+    body = refusal.json()
+    assert body["detail"].startswith("Is of one grey level")
+    assert body["files"] == [{"name": "wall.png", "status": "refused", "error": body["detail"]}]
+    for format in ("mask", "overlay"):
+        assert picky_client.post(PREDICT, files=[part(flat)], params={"format": format}).status_code == 422
+    both = picky_client.post(PREDICT, files=[part(flat), part(encoded("PNG"))])
+    assert both.status_code == 200
+    assert [file["status"] for file in both.json()["files"]] == ["refused", "ok"]
+    assert "mask" not in both.json()["files"][0]
+    forced = picky_client.post(PREDICT, files=[part(flat)], params={"force": True})
+    assert (forced.status_code, forced.json()["files"][0]["status"]) == (200, "ok")
+    assert 'multimix_images_total{status="refused"} 4.0' in picky_client.get("/metrics").text
+
+
+def test_prediction_sets_and_what_they_promise(picky_client: httpx.Client):
+    (line,) = picky_client.post(PREDICT, files=[part(encoded("PNG"))]).json()["files"]
+    assert line["prediction_set"] == ["NORMAL", "PNEUMONIA"]
+    assert "at least 90 %" in picky_client.get("/v1/model").json()["intervals"]

@@ -20,15 +20,16 @@ ROUNDING = 0.006
 """What three rounded digits can shift a relation between means by."""
 EXACT = 1e-3
 """The same for numbers of one image, and for a score beside its table."""
+_SHARES = (
+    *("accuracy", "auc", "f1", "dice", "jaccard", "precision", "recall", "ece"),
+    *("sensitivity", "specificity", "coverage", "refused"),
+)
 BOUNDS = {
     "brier": (0.0, 2.0),
     "ssim": (-1.0, 1.0),
     "asd": (0.0, np.inf),
     "hd95": (0.0, np.inf),
-} | dict.fromkeys(
-    ("accuracy", "auc", "f1", "dice", "jaccard", "precision", "recall", "ece", "sensitivity", "specificity"),
-    (0.0, 1.0),
-)
+} | dict.fromkeys(_SHARES, (0.0, 1.0))
 """First word of a metric's name -> where its values lie."""
 
 Problem = tuple[str, Mapping[str, float]]

@@ -116,10 +116,11 @@ def _largest_gradients(
             if step and all(norm > DEAD for norm in norms.values()):
                 break
             batch = teach(
-                model.answer,
+                model,
                 streams.batch(step),
-                material.method,
                 config.objective,
+                classify=material.method.classify,
+                segment=material.method.mask_teacher,
                 multi_label=config.data.multi_label,
             )
             terms = objective(batch, generator(config.seed, "dropout", step))

@@ -15,20 +15,25 @@ STYLES = {"wrong": "bold red", "doubtful": "yellow", "note": "dim"}
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Manifest, where the run's data has moved.")
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Manifest or its folder, where the data has moved."
+)
 @click.option(
     "--scores",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Folder of an evaluation that lies elsewhere.",
+    help="Folder of an evaluation that lies elsewhere; may be repeated.",
 )
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write everything to this file.")
 def audit(run: Path, data: Path | None, scores: tuple[Path, ...], file: Path | None) -> None:
-    """Look in RUN for what makes results wrong: dead loss terms, leaks, shortcuts, impossible scores.
+    """Look in RUN for what makes results wrong.
+
+    That is dead loss terms, leaks, shortcuts, impossible scores and more; RUN is a run folder or a benchmark's cell.
 
     \b
     Examples:
       multimix audit RUN
+      multimix audit results/multimix-c100-m10-s0
       multimix audit RUN --data xrays --json audit.json
 
     Evaluations in RUN/evaluation are audited with it. Each finding says what it means and what to do. Exit status 1

@@ -5,21 +5,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from multimix.cli.train import LARGEST
+
 if TYPE_CHECKING:
     from rich.table import Table
 
 
 @click.command()
-@click.option("--size", type=click.IntRange(min=32), default=256, show_default=True, help="Side in pixels.")
 @click.option(
-    "--images", type=click.IntRange(min=1), default=10, show_default=True, help="Per stream and step."
+    "--size", type=click.IntRange(32, LARGEST), default=256, show_default=True, help="Side in pixels."
 )
 @click.option(
-    "--pairs", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each."
+    "--images", type=click.IntRange(min=1), default=10, show_default=True, help="Images per stream and step."
+)
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=3, show_default=True, help="Measurements of each figure."
 )
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write every figure to this file.")
 def bench(size: int, images: int, pairs: int, file: Path | None) -> None:
-    """Measure this machine: training step, answers, streams, start-up, beside the released schedule.
+    """Measure this machine: training step, answers, streams, start-up.
 
     \b
     Examples:

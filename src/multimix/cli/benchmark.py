@@ -15,10 +15,17 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option(
-    "--data", type=click.Path(path_type=Path), help="Manifest, or the folder that holds manifest.csv."
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Manifest or its folder; not for a spec of generated images, such as smoke.",
 )
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the benchmark.")
-@click.option("--processes", "-j", type=click.IntRange(min=1), help="Cells at a time. [default: what fits]")
+@click.option(
+    "--processes",
+    "-j",
+    type=click.IntRange(min=1),
+    help="Cells at a time. [default: cores / threads of a cell]",
+)
 def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -> None:
     """Run a grid of methods, label budgets and seeds; go on where it stopped.
 

@@ -17,19 +17,25 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--metric", multiple=True, metavar="NAME", help="auc, dice_lungs, ...; may be repeated.")
-@click.option("--source", multiple=True, metavar="NAME", help="Only on this source; may be repeated.")
+@click.option(
+    "--metric",
+    multiple=True,
+    metavar="NAME[,NAME]",
+    help="Such as auc_PNEUMONIA. [default: auc, accuracy and every dice]",
+)
+@click.option("--source", multiple=True, metavar="NAME[,NAME]", help="Judged on. [default: all they share]")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write everything to this file.")
 def compare(a: str, b: str, metric: tuple[str, ...], source: tuple[str, ...], out: Path | None) -> None:
-    """Say whether run A is better than run B on the same images, or whether it cannot be told.
-
-    A and B: a run folder, a folder or table that `multimix evaluate` wrote, or several seeds of one
-    setting by a quoted pattern. Seeds are paired by cell.json, else in the order of their names.
+    """Say whether run A is better than run B, or whether it cannot be told.
 
     \b
     Examples:
       multimix compare RUN_A RUN_B
-      multimix compare 'results/quick/multimix-*' 'results/quick/u-net-*' --metric dice_lungs --json differences.json
+      multimix compare RUN/evaluation/test-nih OTHER/evaluation/test-nih --json differences.json
+      multimix compare 'results/multimix-*' 'results/u-net-*' --metric dice_lungs
+
+    A and B are judged on the same images. Each is a run folder, a folder or table that `multimix evaluate` wrote, or
+    several seeds of one setting by a quoted pattern. Seeds are paired by cell.json, else in the order of their names.
     """
     from rich.console import Console
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.train import LARGEST
 from multimix.data.sources import LAYOUTS
 from multimix.errors import UsageError
 
@@ -16,15 +17,25 @@ STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 @click.group()
 def data() -> None:
-    """Make and check manifests, the tables that training reads."""
+    """Make and check manifests, the tables that training reads.
+
+    \b
+    Examples:
+      multimix data index xrays
+      multimix data check xrays
+    """
 
 
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--layout", type=click.Choice(sorted(LAYOUTS)), help="FOLDER is this public set as given out.")
-@click.option("--out", type=click.Path(path_type=Path), help="CSV or Parquet. [default: FOLDER/manifest.csv]")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="CSV or Parquet. [default: FOLDER/manifest.csv]"
+)
 @click.option("--patient-pattern", metavar="REGEX", help="One group finds the patient in a file name.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Draws a split where there is none.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Draws a split where there is none on disk."
+)
 @click.option("--replace", is_flag=True, help="Overwrite an existing manifest.")
 def index(
     folder: Path, layout: str | None, out: Path | None, patient_pattern: str | None, seed: int, replace: bool
@@ -49,23 +60,22 @@ def index(
     out = out or folder / "manifest.csv"
     if out.exists() and not replace:
         raise UsageError(f"{out}: exists. Add --replace to overwrite it, or choose another --out.")
-    unmatched: list[str] = []
     if layout is not None:
         if patient_pattern is not None:
             raise UsageError(
                 "--patient-pattern is for plain folders; --layout knows its patients. Leave it out."
             )
-        records = sources.layout(layout)(folder)
+        found = sources.index_layout(layout, folder)
     else:
         found = index_folder(folder, seed=seed, patient_pattern=patient_pattern)
-        records, unmatched = found.records, found.unmatched
-    write_manifest(out, records)
-    for line in unmatched[:10]:
-        click.echo(f"Left out: {line}", err=True)
-    if len(unmatched) > 10:
-        click.echo(f"Left out: {len(unmatched) - 10} more", err=True)
-    _print_counts(records)
-    click.echo(f"{out}: {len(records)} images. Next: multimix data check {out}")
+    write_manifest(out, found.records)
+    for what, lines in (("Left out", found.unmatched), ("Note", found.notes)):
+        for line in lines[:10]:
+            click.echo(f"{what}: {line}", err=True)
+        if len(lines) > 10:
+            click.echo(f"{what}: {len(lines) - 10} more", err=True)
+    _print_counts(found.records)
+    click.echo(f"{out}: {len(found.records)} images. Next: multimix data check {out}")
 
 
 def _print_counts(records: "list[Record]") -> None:
@@ -94,9 +104,12 @@ def _print_counts(records: "list[Record]") -> None:
 def check(manifest: Path) -> None:
     """Look at every file of MANIFEST and report what would corrupt a result.
 
+    MANIFEST is a CSV or Parquet table, or the folder that holds manifest.csv.
+
     \b
-    Example:
-      multimix data check xrays/manifest.csv
+    Examples:
+      multimix data check xrays
+      multimix data check xrays/wards.parquet
 
     Missing, unreadable or mismatched files, a patient or the same pixels in two splits are errors: exit
     status 1. Warnings and notes (class balance) do not change the exit status.
@@ -124,15 +137,20 @@ def check(manifest: Path) -> None:
 @data.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
-    "--size", type=click.IntRange(32), default=128, show_default=True, help="Side of the images in pixels."
+    "--size",
+    type=click.IntRange(32, LARGEST),
+    default=128,
+    show_default=True,
+    help="Side of the images in pixels.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every image.")
 def phantom(folder: Path, size: int, seed: int) -> None:
     """Write generated chest radiographs with labels and masks, and their manifest, to FOLDER.
 
     \b
-    Example:
+    Examples:
       multimix data phantom phantoms
+      multimix data phantom phantoms --size 64 --seed 1
 
     Source phantom_a has training, validation and test images, phantom_b test images of another scanner and
     younger patients.

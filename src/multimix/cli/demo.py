@@ -7,15 +7,21 @@ import click
 
 @click.command()
 @click.option(
-    "--out", "-o", default="demo", show_default=True, type=click.Path(path_type=Path), help="Folder."
+    "--out",
+    "-o",
+    default="demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the demo.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides images, labels and weights.")
 def demo(out: Path, seed: int) -> None:
     """Learn from generated chest radiographs in a few minutes, be judged, answer new ones.
 
     \b
-    Example:
-      multimix demo --out demo
+    Examples:
+      multimix demo
+      multimix demo --out demo2 --seed 1
     """
     from rich.console import Console
 

@@ -5,21 +5,26 @@ from pathlib import Path
 import click
 
 from multimix.cli.train import names
+from multimix.cli.weights import model_of, weights_option
 from multimix.errors import UsageError
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA]")
+@weights_option
 @click.option("--split", default="test", show_default=True, help="train, val or test.")
-@click.option("--class-source", metavar="NAME[,NAME]", help="Sources judged by class.")
-@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources judged by mask.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the scores. [default: in RUN]")
+@click.option("--class-source", metavar="NAME[,NAME]", help="Sources judged by class. [default: the run's]")
+@click.option("--mask-source", metavar="NAME[,NAME]", help="Sources judged by mask. [default: the run's]")
+@click.option(
+    "--out", "-o", type=click.Path(path_type=Path), help="Folder of the scores. [default: in RUN/evaluation]"
+)
 @click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 def evaluate(
-    run: Path,
+    run: Path | None,
     data: Path | None,
+    weights: str | None,
     split: str,
     class_source: str | None,
     mask_source: str | None,
@@ -27,16 +32,25 @@ def evaluate(
     parquet: bool,
     device: str,
 ) -> None:
-    """Judge RUN (a run folder or a weights file) on DATA, by default the data it was trained on.
+    """Judge the model RUN on DATA.
+
+    RUN is a run folder or a weights file; DATA is a manifest or its folder, by default what RUN was trained on.
 
     \b
     Examples:
       multimix evaluate RUN
       multimix evaluate RUN xrays --split test --class-source nih --mask-source montgomery
+      multimix evaluate --weights chest-xray xrays --class-source nih
 
     Where neither --class-source nor --mask-source is given, the sources are those of the run.
     Every score stands beside its 95 % interval over patients and the answer that needs no model.
     """
+    model, rest = model_of(weights, (run, data))
+    if len(rest) > 1:
+        raise UsageError(
+            f"RUN and --weights: expected one of them, got {rest[0]} and {weights}; leave one out."
+        )
+    data = rest[0] if rest else None
     from rich.console import Console
 
     from multimix.cli.progress import bar
@@ -45,18 +59,18 @@ def evaluate(
     from multimix.evaluate import evaluate_source, format_scores, write_scores
     from multimix.predict import load
 
-    predictor = load(run, device)
-    manifest, by_class, by_mask = _what(run, data, class_source, mask_source)
+    predictor = load(model, device)
+    manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
     by_class = by_class if predictor.has_classes else ()
     by_mask = by_mask if predictor.has_masks else ()
     sources = tuple(dict.fromkeys((*by_class, *by_mask)))
     if not sources:
         raise UsageError(
-            f"{run}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
+            f"{model}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
             f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
         )
     records = read_manifest(manifest)
-    folder = run if run.is_dir() else run.parent
+    folder = Path() if weights is not None else model if model.is_dir() else model.parent
     out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     chosen = {source: select(records, (source,), split) for source in sources}
     _make(out)

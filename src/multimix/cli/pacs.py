@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from multimix.cli.weights import only_model, weights_option
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def pacs() -> None:
 
 
 @pacs.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@weights_option
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file; see docs/pacs.md.")
 @click.option("--dicomweb", metavar="URL", help="Archive: QIDO finds images, WADO brings them, STOW stores.")
 @click.option("--modality", metavar="NAME[,NAME]", help="Modalities to answer. [default: CR,DX,SC,OT]")
@@ -56,10 +58,15 @@ def pacs() -> None:
     help="With --once: seconds to go on where the archive is down.",
 )
 @click.option("--retry-failed", is_flag=True, help="Fetch the failed images again.")
-@click.option("--force", is_flag=True, help="Answer lateral views and other body parts too.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Answer lateral views, other body parts and images unlike those learned from too.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 def run(
-    run: Path,
+    run: Path | None,
+    weights: str | None,
     config: Path | None,
     once: bool,
     wait: float,
@@ -68,19 +75,21 @@ def run(
     device: str,
     **options: Any,
 ) -> None:
-    """Answer new radiographs with the model RUN: segmentation, report and overlay go into the same study.
+    """Answer new radiographs: segmentation, report and overlay go into the same study.
 
     \b
     Examples:
       multimix pacs run RUN --dicomweb https://archive.example/dicom-web --since 2026-01-01
       multimix pacs run RUN --port 11112 --accept SCANNER@10.0.0.5 --peer ARCHIVE@10.0.0.9:104
       multimix pacs run RUN --config pacs.yaml --once
+      multimix pacs run --weights chest-xray --config pacs.yaml
 
     Each image is answered once, however often this runs. An archive that is down is tried again; nothing is lost
     when this is killed. Credentials come from MULTIMIX_PACS_TOKEN, or MULTIMIX_PACS_USER and MULTIMIX_PACS_PASSWORD.
     With --once the exit status is 1 where an image failed or still waits. Not for clinical use.
     """
     _check_extra()
+    model = only_model(weights, run)
     settings = _settings(config, options)
     settings.check()
     from pydicom import config as pydicom_config
@@ -89,14 +98,19 @@ def run(
 
     # pydicom's warnings about malformed values quote them, and values are patient data.
     with pydicom_config.disable_value_validation(), _logging(logging.WARNING if once else logging.INFO):
-        _work(settings, Answerer.load(run, device, force), once, wait, retry_failed)
+        _work(settings, Answerer.load(model, device, force), once, wait, retry_failed)
 
 
 @pacs.command()
 @click.option(
-    "--queue", type=click.Path(path_type=Path), default=QUEUE, show_default=True, help="Folder of the queue."
+    "--queue",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    default=QUEUE,
+    show_default=True,
+    help="The one that `pacs run` was given.",
 )
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def status(queue: Path, as_json: bool) -> None:
     """Print the queue: what waits, what failed and why, what is done.
 

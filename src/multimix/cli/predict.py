@@ -4,11 +4,20 @@ from pathlib import Path
 
 import click
 
+from multimix.cli.weights import model_of, weights_option
+
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
-@click.argument("inputs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE|FOLDER...")
-@click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the answers.")
+@click.argument("words", nargs=-1, type=click.Path(path_type=Path), metavar="RUN FILE|FOLDER...")
+@weights_option
+@click.option(
+    "--out",
+    "-o",
+    default="answers",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the answers.",
+)
 @click.option(
     "--format",
     "formats",
@@ -19,15 +28,17 @@ import click
     help="png: masks and overlays. dicom: Segmentation, report (SR) and overlay. Give it twice for both.",
 )
 @click.option(
-    "--force", is_flag=True, help="Answer DICOM images that do not say they are frontal chest X-rays."
+    "--force",
+    is_flag=True,
+    help="Answer images unlike those learned from, and DICOM that does not say it is a frontal chest X-ray.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 @click.option(
     "--precision", default="32-true", show_default=True, help="32-true, or bf16-mixed: faster, rounded."
 )
 def predict(
-    run: Path,
-    inputs: tuple[Path, ...],
+    words: tuple[Path, ...],
+    weights: str | None,
     out: Path,
     formats: tuple[str, ...],
     force: bool,
@@ -38,25 +49,31 @@ def predict(
 
     \b
     Examples:
+      multimix predict --weights chest-xray chest.png
       multimix predict RUN chest.png --out answers
       multimix predict RUN ward_3/ study.zip DICOMDIR --out answers
       multimix predict RUN study/ --format dicom --format png --out answers
 
-    OUT gets predictions.csv (one row per image) and masks/*.png (0 and 255) with overlays/*.png, or
-    dicom/*.dcm, objects that belong to the image's own study. A file that cannot be read is a row with its
-    reason; the others are answered, and the exit status is 1. Our own results in a study are skipped. Not
-    for clinical use.
+    RUN is a run folder or a weights file; with --weights all words are images. OUT gets predictions.csv (one
+    row per image) and masks/*.png (0 and 255) with overlays/*.png, or dicom/*.dcm, objects that belong to the
+    image's own study. A file that cannot be read, or is unlike the images that the model learned from, is a
+    row with its reason; the others are answered, and the exit status is 1. Our own results in a study are
+    skipped. Not for clinical use.
     """
+    model, inputs = model_of(weights, words)
+    if not inputs:
+        raise click.UsageError("Missing argument 'FILE|FOLDER...'.", click.get_current_context())
     from multimix.cli.progress import bar
     from multimix.predict import load
     from multimix.predict_files import predict_files
 
-    predictor = load(run, device, precision=precision)
+    predictor = load(model, device, precision=precision)
     with bar("Answering", "images") as report:
         summary = predict_files(
-            predictor, list(inputs), out, formats=tuple(dict.fromkeys(formats)), force=force, progress=report
+            predictor, inputs, out, formats=tuple(dict.fromkeys(formats)), force=force, progress=report
         )
-    skipped = f", {summary.skipped} skipped" if summary.skipped else ""
-    click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{skipped}")
-    if summary.failed:
+    others = {"refused": summary.refused, "skipped": summary.skipped}
+    more = "".join(f", {count} {status}" for status, count in others.items() if count)
+    click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{more}")
+    if summary.failed or summary.refused:
         raise SystemExit(1)

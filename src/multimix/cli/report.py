@@ -6,15 +6,15 @@ import click
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder of the report. [default: DIR]")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", "-o", type=click.Path(path_type=Path), help="Folder of the report. [default: FOLDER]")
 def report(folder: Path, out: Path | None) -> None:
-    """Write the report of DIR, a benchmark: one HTML file, Markdown, LaTeX tables.
+    """Write the report of FOLDER, a benchmark: one HTML file, Markdown, LaTeX tables.
 
     \b
     Examples:
-      multimix report results/quick
-      multimix report BENCHMARK --out pages
+      multimix report results
+      multimix report results --out pages
 
     OUT gets report.html (pictures inside, opens without a network), report.md with figures/, table_in_domain.tex
     and table_cross_domain.tex. Needs the stored per-image tables alone, no model; of a benchmark that is not

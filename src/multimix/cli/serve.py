@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from multimix.cli.weights import only_model, weights_option
 from multimix.errors import UsageError
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@weights_option
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -23,19 +25,20 @@ from multimix.errors import UsageError
     "--allow-host", multiple=True, metavar="NAME", help="Name of a proxy in front; may be repeated."
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
-@click.option("--threads", type=click.IntRange(1), help="Cores for the network. [default: all]")
-@click.option("--max-mib", type=click.IntRange(1), default=64, show_default=True, help="Size of a request.")
+@click.option("--threads", type=click.IntRange(1), help="Processor threads. [default: all cores]")
+@click.option("--max-mib", type=click.IntRange(1), default=64, show_default=True, help="MiB in a request.")
 @click.option(
     "--max-files", type=click.IntRange(1), default=32, show_default=True, help="Images in a request."
 )
 @click.option(
-    "--max-megapixels", type=click.IntRange(1, 100), default=36, show_default=True, help="Size of an image."
+    "--max-megapixels", type=click.IntRange(1, 100), default=36, show_default=True, help="Megapixels of each."
 )
 @click.option(
     "--timeout", type=click.FloatRange(1), default=60.0, show_default=True, help="Seconds for an answer."
 )
 def serve(
-    run: Path,
+    run: Path | None,
+    weights: str | None,
     host: str,
     port: int,
     token_file: Path | None,
@@ -47,11 +50,12 @@ def serve(
     max_megapixels: int,
     timeout: float,
 ) -> None:
-    """Answer images over HTTP, with a page for people at / and an API for programs at /v1/predict.
+    """Answer images over HTTP: a page for people at /, an API at /v1/predict.
 
     \b
     Examples:
       multimix serve RUN
+      multimix serve --weights chest-xray
       multimix serve RUN --host 0.0.0.0 --token-file token.txt
       curl -F files=@chest.png http://127.0.0.1:8000/v1/predict
 
@@ -74,7 +78,7 @@ def serve(
         held_bytes=max(256, max_mib) * 2**20,
     )
     settings = settings_for(host, _token(token_file), allow_host, limits)
-    run_server(run, host, port, settings, device, threads or 0)
+    run_server(only_model(weights, run), host, port, settings, device, threads or 0)
 
 
 def _token(file: Path | None) -> str | None:

@@ -24,6 +24,10 @@ SHORT = {
 """Names of losses and scores as the progress bar has room for them."""
 
 
+LARGEST = 4096
+"""Side in pixels: no radiograph is finer, and a step on larger ones needs more memory than there is."""
+
+
 class Budget(click.ParamType):
     """A number of images, or 'all'."""
 
@@ -48,14 +52,30 @@ def names(text: str) -> tuple[str, ...]:
 @click.option("--out", "-o", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--class-source", metavar="NAME[,NAME]", help="Sources whose class labels are learned.")
 @click.option("--mask-source", metavar="NAME[,NAME]", help="Sources whose masks are learned.")
-@click.option("--class-labels", type=Budget(), help="Images whose class label is seen. [default: all]")
-@click.option("--mask-labels", type=Budget(), help="Images whose mask is seen. [default: all]")
+@click.option(
+    "--class-labels", type=Budget(), metavar="N|all", help="Images whose class label is seen. [default: all]"
+)
+@click.option(
+    "--mask-labels", type=Budget(), metavar="N|all", help="Images whose mask is seen. [default: all]"
+)
 @click.option("--classes", metavar="NAME[,NAME]", help="Class names, in order. [default: those found]")
 @click.option("--structures", metavar="NAME[,NAME]", help="Structure names, in order. [default: those found]")
-@click.option("--multi-label/--exclusive", default=None, help="Classes that may occur together ('a|b').")
-@click.option("--method", help="multimix-t, or one of the paper: multimix, umtl, enc, u-net, ... [default: multimix-t]")
-@click.option("--recipe", help="Hyper-parameters: tuned or paper. [default: tuned]")
-@click.option("--size", type=int, help="Side of the network's input in pixels. [default: 256]")
+@click.option(
+    "--multi-label/--exclusive",
+    default=None,
+    help="Whether an image may show several classes ('a|b'), or 'none'. [default: exclusive]",
+)
+@click.option(
+    "--method", help="multimix-t, or one of the paper: multimix, umtl, enc, u-net, ... [default: multimix-t]"
+)
+@click.option(
+    "--recipe", help="Hyper-parameters: ours, paper, or tuned (the paper, for few labels). [default: ours]"
+)
+@click.option(
+    "--size",
+    type=click.IntRange(16, LARGEST),
+    help="Side of the network's input in pixels, a multiple of 16. [default: 256]",
+)
 @click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")
 @click.option("--steps", type=int, help="Training steps. [default: the recipe's]")
 @click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
@@ -63,7 +83,13 @@ def names(text: str) -> tuple[str, ...]:
 @click.option("--precision", help="32-true or bf16-mixed. [default: 32-true]")
 @click.option("--patience", type=int, help="Stop after so many validations without a gain. [default: never]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with any of the fields of a run.")
-@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any field, as in the YAML.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any field, as in the YAML; may be repeated.",
+)
 @click.option("--resume", is_flag=True, help="Go on where the run in --out stopped.")
 @click.option("--tensorboard", is_flag=True, help="Also log for TensorBoard (extra 'track').")
 def train(
@@ -76,7 +102,9 @@ def train(
     tensorboard: bool,
     **options: Any,
 ) -> None:
-    """Train one model on DATA: a manifest (CSV or Parquet), or a folder that holds manifest.csv.
+    """Train one model on DATA.
+
+    DATA is a manifest (CSV or Parquet), or the folder that holds manifest.csv.
 
     \b
     Examples:
@@ -87,12 +115,12 @@ def train(
       multimix train xrays --config run.yaml --set optim.steps=2000 --out RUN2
 
     A later source of a value wins: recipe, --config, options, --set. Decoded images are kept in the user's cache
-    folder, or in the one that MULTIMIX_CACHE names.
+    folder, or in the one that MULTIMIX_CACHE names; MULTIMIX_CACHE_GB limits what they take, 20 by default.
     """
     from multimix.recipes import recipe as recipe_named
 
     stored = _stored(out, resume)
-    base = stored if stored is not None and recipe is None else recipe_named(recipe or "tuned")
+    base = stored if stored is not None and recipe is None else recipe_named(recipe or "ours")
     given = _configuration(base, data, config, assignments, options)
     if stored is None and not given.data.manifest:
         raise UsageError(
@@ -101,6 +129,10 @@ def train(
         )
     if stored is not None:
         _refuse_changes(out, stored, given)
+    if tensorboard:
+        from multimix.runlog import board_writer
+
+        board_writer()  # refused before anything is decoded or written
     _run(given, out, resume, tensorboard)
 
 

@@ -3,17 +3,24 @@
 A cache is keyed by what it was made from (path, size and modification time of every file, and the target
 size), so a changed file makes a new cache and never a stale answer. Folder: `MULTIMIX_CACHE`, or the user's
 cache folder of the operating system.
+
+Before one is built, those that were not used for longest are removed until all fit into `MULTIMIX_CACHE_GB`
+(20 where it is not set). A cache in use holds a shared lock on its index, so that no process removes it.
 """
 
 import hashlib
+import io
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +28,15 @@ import numpy as np
 import platformdirs
 import torch
 
-from multimix.errors import ManifestError, MultimixError
+from multimix.errors import ManifestError, MultimixError, UsageError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
+
+try:
+    import fcntl
+except ImportError:  # Windows: there nothing is removed
+    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
@@ -32,10 +44,30 @@ VERSION = 1
 ABANDONED_SECONDS = 24 * 3600
 """Age from which a half-built cache is what a kill left behind, and is removed."""
 
+DEFAULT_GB = 20.0
+"""Gigabytes (10^9 bytes) of all caches together, where `MULTIMIX_CACHE_GB` does not say otherwise."""
+
+_NAME = re.compile(r"[0-9a-f]{32}")
+"""Of a cache. The folder may hold other things, which are not ours to remove."""
+
 
 def cache_folder() -> Path:
     """Where caches lie on this machine."""
     return Path(os.environ.get("MULTIMIX_CACHE") or platformdirs.user_cache_path("multimix"))
+
+
+def cache_limit() -> float:
+    """Bytes that all caches together may take; UsageError where `MULTIMIX_CACHE_GB` is no number from 0 on."""
+    text = os.environ.get("MULTIMIX_CACHE_GB") or str(DEFAULT_GB)
+    try:
+        limit = float(text)
+    except ValueError:
+        limit = math.nan
+    if not limit >= 0:  # nan is not
+        raise UsageError(
+            f"MULTIMIX_CACHE_GB: expected gigabytes, a number from 0 on, or inf; got {text!r}. Correct or unset it."
+        )
+    return limit * 1e9
 
 
 @dataclass(frozen=True)
@@ -63,21 +95,80 @@ def open_cache(
 
     ImageError names the first file that cannot be decoded; ManifestError one that is missing.
     """
-    target = cache_folder() / _key(records, size, channels, structures)
-    if not (target / "index.json").is_file():
-        with _disk_errors(target.parent):
+    target, limit = cache_folder() / _key(records, size, channels, structures), cache_limit()
+    with _disk_errors(target.parent):
+        while (index := _held(target)) is None:
+            _make_room(target.parent, limit - len(records) * (channels + len(structures)) * size * size)
             _build(target, records, size, channels, structures, progress)
     try:
-        return ImageCache(
+        found = ImageCache(
             images=np.load(target / "images.npy", mmap_mode="r"),
             masks=np.load(target / "masks.npy", mmap_mode="r" if structures else None),
-            digests=tuple(json.loads((target / "index.json").read_text("utf-8"))["digests"]),
+            digests=tuple(json.load(index)["digests"]),
             folder=target,
         )
     except (OSError, EOFError, ValueError, KeyError) as error:
+        index.close()
         raise MultimixError(
             f"{target}: a damaged cache ({error}). Delete this folder; it is built anew."
         ) from error
+    weakref.finalize(found, index.close)
+    return found
+
+
+def _held(target: Path) -> io.BufferedReader | None:
+    """The index of a cache, marked as used now and locked against removal until it is closed; None without one."""
+    path = target / "index.json"
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return None
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(file, fcntl.LOCK_SH)
+    with suppress(FileNotFoundError):
+        # It may have been removed, and even built anew, before the lock was had.
+        if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            with suppress(PermissionError):  # another user's, in a folder that is shared
+                os.utime(path)
+            return file
+    file.close()
+    return None
+
+
+def _make_room(folder: Path, limit: float) -> None:
+    """Remove caches, first what was not used for longest, until all take `limit` bytes or none is left but those
+    in use, by whatever process.
+    """
+    total, caches = 0, []
+    for place in folder.iterdir() if folder.is_dir() else ():
+        whole = _NAME.fullmatch(place.name)
+        if whole or place.name.startswith("building-"):
+            with suppress(OSError):  # removed meanwhile, by another process
+                size = sum(file.stat().st_size for file in place.iterdir())
+                total += size
+                if whole:
+                    caches.append(((place / "index.json").stat().st_mtime, size, place))
+    for _, size, place in sorted(caches):
+        if total <= limit:
+            return
+        total -= size if _removed(place) else 0
+
+
+def _removed(place: Path) -> bool:
+    """Whether the cache could be removed: not where it is in use, another user's, or locks are not to be had."""
+    if fcntl is None:
+        return False
+    gone = place.with_name(f"building-{place.name}")  # so that what a kill leaves of it goes with its like
+    try:
+        # Open for writing, as network file systems ask of who wants a lock for himself.
+        with (place / "index.json").open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            place.rename(gone)
+    except OSError:
+        return False
+    shutil.rmtree(gone, ignore_errors=True)
+    return True
 
 
 def _key(records: Sequence[Record], size: int, channels: int, structures: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multimix.data.manifest import LUNGS
@@ -35,6 +35,8 @@ class FolderIndex:
     records: list[Record]
     unmatched: list[str]
     """A line for each file that is in no record, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What else is not as the folders say, a line each."""
 
 
 @dataclass(frozen=True)

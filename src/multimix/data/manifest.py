@@ -3,7 +3,8 @@
     image    file, relative to the manifest's folder, '/'-separated; the only column that must be there
     mask     file of the structure "lungs", or several joined by '|' whose union is meant; may be empty
     mask:X   the same for a further structure X
-    label    class, or several joined by '|' where they are not exclusive; empty where unlabelled
+    label    class, or several joined by '|' where they are not exclusive; empty where unlabelled; `none` where
+             classes are not exclusive and the image is known to show none of them
     split    train, val or test; without the column everything is train
     patient  unique within its source; without it the image's stem
     source   data set; without it the name of the manifest's folder
@@ -23,6 +24,8 @@ from multimix.io.writers import atomic_write
 from multimix.types import Record
 
 SPLITS = ("train", "val", "test")
+NONE = "none"
+"""Label of an image that shows no class; where classes are exclusive it is the name of a class like any other."""
 LUNGS = "lungs"
 """Structure of the plain `mask` column."""
 ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}
@@ -195,6 +198,12 @@ def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Rec
     if split not in SPLITS:
         raise ManifestError(f"{where}: split is {split!r}, expected train, val or test; correct the cell")
     image = _inside(file, where, cell["image"])
+    classes = sorted(set(_parts(cell.get("label", ""))))
+    if NONE in classes and len(classes) > 1:
+        raise ManifestError(
+            f"{where}: label {cell['label']!r}: {NONE!r} says that the image shows no class, and stands alone; remove "
+            "it or the others"
+        )
     masks = {}
     for column, text in cell.items():
         if text and (column == "mask" or column.startswith("mask:")):
@@ -203,7 +212,7 @@ def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Rec
     return Record(
         image=image,
         masks=masks,
-        label="|".join(sorted(set(_parts(cell.get("label", ""))))) or None,
+        label="|".join(classes) or None,
         split=split,
         patient=cell.get("patient") or image.stem,
         source=cell.get("source") or file.parent.name,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multimix.config import DataConfig
-from multimix.data.manifest import read_manifest
+from multimix.data.manifest import NONE, read_manifest
 from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
 from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.recipes import Method
@@ -84,10 +84,15 @@ def _require_sources(config: DataConfig, method: Method, records: Sequence[Recor
 
 
 def _classes(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
+    if config.multi_label and NONE in config.classes:
+        raise UsageError(
+            f"--classes: {NONE!r} is the label of images that show no class, and cannot be one. Leave it out, or "
+            "rename the class in the manifest."
+        )
     if config.classes:
         return config.classes
     labels = {r.label for r in records if r.label is not None and r.source in config.class_source}
-    names = {n for label in labels for n in label.split("|")} if config.multi_label else labels
+    names = {n for label in labels for n in label.split("|")} - {NONE} if config.multi_label else labels
     return tuple(sorted(names))
 
 
@@ -115,7 +120,8 @@ def _draw_classes(
                 "correct the manifest."
             )
         names = record.label.split("|") if config.multi_label and record.label else [record.label]
-        if any(name is not None and name not in classes for name in names):
+        known = (*classes, None, NONE) if config.multi_label else (*classes, None)
+        if any(name not in known for name in names):
             raise ManifestError(
                 f"{record.image}: label {record.label!r} is not among the classes {', '.join(classes)}. "
                 "Correct the manifest or list the class with --classes."

@@ -24,7 +24,7 @@ MOST_AMPLITUDE = 0.5
 
 
 def encode_labels(records: Sequence[Record], classes: Sequence[str], multi_label: bool) -> Tensor:
-    """Class indices (N,), or 0/1 per class (N K) where labels are not exclusive.
+    """Class indices (N,), or 0/1 per class (N K) where labels are not exclusive, all 0 for the label `none`.
 
     Every label is one of `classes`; `data.sets` refuses others.
     """
@@ -126,6 +126,8 @@ class Streams:
             chosen, images = self._images("labelled_masks", step, config.masks)
             masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()
             draw = WeakView.draw(config.masks, how, generator(self.seed, "masks", step))
+            if self.method.style:
+                draw = draw.reframed(generator(self.seed, "frames", step))
             view = self._styled(draw.apply(images), "masks", step)
             labelled_masks = LabelledMasks(view, draw.apply_to_masks(masks))
         if self.method.teacher:

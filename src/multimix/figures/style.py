@@ -55,6 +55,7 @@ MARKS = {
     "multimix-t-no-style": "d",
     "multimix-t-no-locate": "H",
     "multimix-t-no-bridge": ">",
+    "multimix-t-mask-teacher": "1",
 }
 
 INK, FAINT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#fefefe"

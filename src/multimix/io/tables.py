@@ -9,7 +9,7 @@ import pandas as pd
 from multimix.errors import ManifestError, UsageError
 from multimix.io.writers import atomic_write
 
-TEXT = ("image", "source", "split", "patient", "label", "predicted")
+TEXT = ("image", "source", "split", "patient", "label", "predicted", "prediction_set")
 """Columns of a per-image table that are text; all others are numbers."""
 
 

@@ -13,7 +13,7 @@ from multimix.serve.answers import NOTICE
 _SHOWN = ("accuracy", "auc", "dice")
 """Beginnings of the names of the scores that people are shown."""
 
-_NONE = "This run carries no interval for a single image. With stability=true each probability has a p_range."
+_RANGES = "With stability=true each probability has a p_range."
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,20 @@ def about(run: Path, predictor: Predictor) -> About:
         "structures": list(predictor.structures),
         "size": predictor.size,
         "scores": scores,
-        "intervals": _NONE,
+        "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
     }
     return About(algorithm, card)
+
+
+def _sets(predictor: Predictor) -> str:
+    if not predictor.has_sets:
+        return "This run carries no interval for a single image."
+    coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
+    return (
+        f"Of images like the validation images, prediction_set holds each class in at least {coverage} of those that "
+        "have it."
+    )
 
 
 def _scores(run: Path) -> list[dict[str, Any]]:

@@ -61,6 +61,11 @@ def failed(name: str, reason: str) -> Answer:
     return Answer({"name": name, "status": "failed", "error": reason})
 
 
+def refused(name: str, reason: str) -> Answer:
+    """The answer for an image that is none of those that the model can answer."""
+    return Answer({"name": name, "status": "refused", "error": reason})
+
+
 def build(
     name: str, data: bytes, radiograph: Radiograph, result: Result, wanted: Wanted, algorithm: Algorithm
 ) -> Answer:
@@ -70,6 +75,8 @@ def build(
     line["height"], line["width"] = radiograph.size
     if prediction.probabilities:
         line["predicted"] = prediction.predicted
+        if prediction.prediction_set:
+            line["prediction_set"] = list(prediction.prediction_set)
         line["probabilities"] = {k: round(p, 6) for k, p in prediction.probabilities.items()}
     if result.p_range is not None:
         line["p_range"] = {k: [round(low, 6), round(high, 6)] for k, (low, high) in result.p_range.items()}

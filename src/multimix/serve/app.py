@@ -104,7 +104,10 @@ def _add_predict(app: FastAPI) -> None:
         stability: Annotated[
             bool, Query(description="Add p_range: six changed images are answered too.")
         ] = False,
-        force: Annotated[bool, Query(description="Take DICOM lateral views and other body parts.")] = False,
+        force: Annotated[
+            bool,
+            Query(description="Take lateral views, other body parts and images unlike those learned from."),
+        ] = False,
     ) -> Response:
         wanted = Wanted(format, mask, saliency, overlay, image, stability, force)
         service: Service = request.app.state.service

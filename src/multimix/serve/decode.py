@@ -56,7 +56,11 @@ def decode(data: bytes, channels: int, *, force: bool = False) -> Radiograph:
 
 def reason(error: ImageError) -> str:
     """The message without the stand-in name, as a sentence."""
-    text = str(error).removeprefix(f"{NAME}: ")
+    return sentence(str(error).removeprefix(f"{NAME}: "))
+
+
+def sentence(text: str) -> str:
+    """With a capital at its beginning, and everything else as it is."""
     return text[:1].upper() + text[1:]
 
 

@@ -16,6 +16,7 @@ FILE_EXAMPLE: dict[str, Any] = {
     "height": 2048,
     "width": 1789,
     "predicted": "PNEUMONIA",
+    "prediction_set": ["PNEUMONIA"],
     "probabilities": {"NORMAL": 0.142033, "PNEUMONIA": 0.857967},
     "p_range": {"NORMAL": [0.097112, 0.180231], "PNEUMONIA": [0.819769, 0.902888]},
     "p_range_of": STABILITY,
@@ -51,13 +52,18 @@ class FileAnswer(BaseModel):
     """One image: fields that the model or the file cannot give are left out."""
 
     name: str
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "refused"] = Field(
+        description="refused: the image is unlike those that the model learned from."
+    )
     error: str | None = Field(None, description="Why there is no answer.")
     height: int | None = Field(None, description="Pixels, after the image was turned upright.")
     width: int | None = None
     predicted: str | None = Field(
         None,
-        description="Most probable class; where classes are not exclusive all from 0.5 on, joined by '|'.",
+        description="The class decided for; where classes are not exclusive all of them, joined by '|'.",
+    )
+    prediction_set: list[str] | None = Field(
+        None, description="The classes not ruled out at the coverage that the model's card states."
     )
     probabilities: dict[str, float] | None = None
     p_range: dict[str, tuple[float, float]] | None = Field(None, description="With stability=true.")

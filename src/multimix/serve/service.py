@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from multimix.errors import ImageError
 from multimix.predict import Predictor
 from multimix.serve.about import About
-from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, zipped
+from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, refused, zipped
 from multimix.serve.batching import Batcher
 from multimix.serve.budget import Budget
-from multimix.serve.decode import declared_pixels, decode, reason
+from multimix.serve.decode import declared_pixels, decode, reason, sentence
 from multimix.serve.guard import Refused
 from multimix.serve.metrics import Metrics
 from multimix.serve.settings import Limits
@@ -109,6 +109,8 @@ class Service:
                     radiograph = await self._in_thread(self._decode, upload.data, wanted.force)
                     future = self._batcher.submit(Job(radiograph, wanted.stability))
                 result = await asyncio.wrap_future(future)
+                if (refusal := result.prediction.refusal) and not wanted.force:
+                    return refused(upload.name, sentence(f"{refusal}; check the image, or use force=true"))
                 return await self._in_thread(
                     build, upload.name, upload.data, radiograph, result, wanted, self.about.algorithm
                 )

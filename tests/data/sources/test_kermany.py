@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from multimix.data.sources import index_layout
 from multimix.data.sources.kermany import patient_of
 from multimix.errors import ManifestError
 from multimix.types import Record
@@ -53,10 +54,18 @@ def test_patient_in_two_official_splits_is_told(tmp_path, touch, read):
     touch("chest_xray/train/PNEUMONIA/person1_virus_7.jpeg")  # also in test: left out
     touch("chest_xray/val/NORMAL/IM-0001-0002.jpeg")  # also in test: left out
     touch("chest_xray/train/PNEUMONIA/person1946_bacteria_4875.jpeg")  # also in val: moved there
-    with pytest.warns(
-        UserWarning, match="left out 2 images whose patient is in test, moved 1 from train to val"
-    ):
-        found = read("kermany")
+    found = read("kermany")
+    told = index_layout("kermany", tmp_path)
+    assert told.records == found
+    folder = tmp_path / "chest_xray"
+    assert told.unmatched == [
+        f"{folder}/train/PNEUMONIA/person1_virus_7.jpeg: patient 'person1_virus' is in the official test split too",
+        f"{folder}/val/NORMAL/IM-0001-0002.jpeg: patient 'IM-0001' is in the official test split too",
+    ]
+    assert told.notes == [
+        f"{folder}/train/PNEUMONIA/person1946_bacteria_4875.jpeg: moved to val, where other images of patient "
+        "'person1946_bacteria' are"
+    ]
     assert {r.patient: r.split for r in found} == {
         "IM-0115": "train",
         "person2_bacteria": "train",

@@ -3,7 +3,7 @@
 import logging
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 import studies
+from bright import picky
 from multimix.io.limits import MAX_PIXELS
 from multimix.io.writers import atomic_write
 from multimix.serve.pacs import answerer as answering
@@ -230,6 +231,24 @@ def test_force_answers_a_lateral_view(worker: Worker, queue: Queue):
     receive(queue, poison()["lateral"])
     assert worker.run_once(60.0)
     assert queue.counts()["sent"] == 1
+
+
+def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: Worker, queue: Queue):
+    model, algorithm = worker.answerer.predictor, worker.answerer.algorithm
+    worker.answerer = Answerer(replace(model, reliability=picky()), algorithm)
+    flat, good = studies.dx(np.full((40, 40), 900, np.uint16), seed=30), studies.dx(seed=31)
+    receive(queue, flat, good)
+    assert worker.run_once(60.0)
+    assert (state(queue, flat), state(queue, good)) == ("failed", "sent")
+    assert reason(queue, flat).startswith("refused: is of one grey level")
+    row = queue.row(flat.SOPInstanceUID)
+    assert row is not None
+    assert queue.results(row) == []
+    # Asked for by hand, it is answered.
+    worker.answerer = replace(worker.answerer, force=True)
+    receive(queue, flat)
+    assert worker.run_once(60.0)
+    assert state(queue, flat) == "sent"
 
 
 def test_our_own_results_are_ignored(worker: Worker, queue: Queue, tmp_path: Path):

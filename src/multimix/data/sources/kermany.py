@@ -12,10 +12,10 @@ Quirks    official val is too small to select by; NORMAL films are larger and sq
 """
 
 import re
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
+from multimix.data.index import FolderIndex
 from multimix.data.sources._layout import SEED, absolute, list_files, unlike
 from multimix.data.splits import assign_splits
 from multimix.errors import ManifestError
@@ -31,22 +31,37 @@ PATIENT = (
 
 
 def records(root: Path) -> list[Record]:
-    """Records of the Kermany set in `root` or `root`/chest_xray, in the order of the official splits.
-
-    Where a patient lies in two official splits, test keeps its images and the others are left out, and val
-    goes before train; a warning says how many. Raises ManifestError where `root` is not laid out so or a
-    file name tells no patient.
+    """The records of `index(root)`.
 
     Paper: §3, data, CheX.
+    """
+    return index(root).records
+
+
+def index(root: Path) -> FolderIndex:
+    """The Kermany set in `root` or `root`/chest_xray, in the order of the official splits.
+
+    Where a patient lies in two official splits, test keeps its images and the others are left out, and val
+    goes before train; a line for each such image says so. Raises ManifestError where `root` is not laid out so
+    or a file name tells no patient.
     """
     root = absolute(root)
     places = [place for place in (root, root / "chest_xray") if (place / "train").is_dir()]
     if not places:
         raise unlike("kermany", root, EXPECTED)
     official = {split: _read(places[0], split) for split in ("train", "val", "test")}
-    train, val = _without_leaks(official["train"], official["val"], official["test"])
-    drawn = assign_splits(train, SEED, (0.9, 0.1, 0.0))
-    return [*drawn, *val, *official["test"]]
+    tested = {record.patient for record in official["test"]}
+    validated = {record.patient for record in official["val"]} - tested
+    training = [record for record in official["train"] if record.patient not in tested]
+    moved = [replace(record, split="val") for record in training if record.patient in validated]
+    drawn = assign_splits([r for r in training if r.patient not in validated], SEED, (0.9, 0.1, 0.0))
+    val = [record for record in official["val"] if record.patient in validated]
+    left_out = [r for r in (*official["train"], *official["val"]) if r.patient in tested]
+    return FolderIndex(
+        [*drawn, *moved, *val, *official["test"]],
+        [f"{r.image}: patient {r.patient!r} is in the official test split too" for r in left_out],
+        [f"{r.image}: moved to val, where other images of patient {r.patient!r} are" for r in moved],
+    )
 
 
 def patient_of(path: Path) -> str:
@@ -76,23 +91,3 @@ def _read(place: Path, split: str) -> list[Record]:
             for path in images.values()
         ]
     return found
-
-
-def _without_leaks(
-    train: list[Record], val: list[Record], test: list[Record]
-) -> tuple[list[Record], list[Record]]:
-    """Training and validation records of patients that no later split has."""
-    tested = {record.patient for record in test}
-    kept_val = [record for record in val if record.patient not in tested]
-    later = tested | {record.patient for record in val}
-    kept_train = [record for record in train if record.patient not in later]
-    left_out = [record for record in [*train, *val] if record.patient in tested]
-    moved = [replace(r, split="val") for r in train if r.patient in later and r.patient not in tested]
-    if left_out or moved:
-        example = (left_out + moved)[0].patient
-        warnings.warn(
-            f"kermany: patients lie in two official splits, {example!r} among them: left out {len(left_out)} "
-            f"images whose patient is in test, moved {len(moved)} from train to val",
-            stacklevel=3,
-        )
-    return kept_train, [*moved, *kept_val]

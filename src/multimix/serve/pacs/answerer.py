@@ -29,7 +29,7 @@ class Answerer:
     predictor: Predictor
     algorithm: Algorithm
     force: bool = False
-    """Answer lateral views and other parts of the body too."""
+    """Answer lateral views, other parts of the body and images unlike those learned from too."""
 
     @classmethod
     def load(cls, run: Path, device: str, force: bool = False) -> "Answerer":
@@ -72,6 +72,10 @@ class Answerer:
         return None
 
     def _write(self, queue: Queue, image: "_Image", prediction: Prediction) -> None:
+        if prediction.refusal and not self.force:
+            reason = f"refused: {prediction.refusal}; check the image, or use --force"
+            _fail(queue, image.row, ImageError(reason))
+            return
         try:
             objects = answer_objects(image.dataset, prediction, image.radiograph.pixels, self.algorithm)
         except Exception as error:  # a source that lacks what every answer must repeat
