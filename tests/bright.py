@@ -25,7 +25,7 @@ class Thresholds(MultiMix):
         saliency = torch.zeros_like(images)
         saliency[..., : images.shape[-1] // 2] = 3.0
         return ModelOutput(
-            class_logits=torch.stack([torch.zeros_like(bright), bright.logit()], dim=1),
+            class_logits=torch.stack([torch.zeros_like(bright), bright.logit(1e-6)], dim=1),
             mask_logits=torch.cat(
                 [images - (s + 1) / (self.structures + 1) for s in range(self.structures)], 1
             ),

@@ -379,7 +379,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
         ["--size", "100"],
         "--size: expected a positive multiple of 16, got 100. Change",
     ),
-    "no size": (["--size", "0"], "--size: expected a positive multiple of 16, got 0. Change"),
+    "no size": (["--size", "0"], "--size.*0 is not in the range 16<=x<=4096. See"),
     "two channels": (["--channels", "2"], "--channels: expected 1 or 3, got 2. Change"),
     "a negative seed": (["--seed", "-1"], "--seed: expected an integer >= 0.*got -1. Change"),
     "no steps": (["--steps", "0"], "--steps: expected at least 1, got 0. Change"),
@@ -413,7 +413,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     ),
     "no source": (
         ["--class-source", ""],
-        "MultiMix needs --class-source. Sources in .*: lungs, wards. Name one",
+        "MultiMix-T needs --class-source. Sources in .*: lungs, wards. Name one",
     ),
     "a field that does not exist": (
         ["--set", "optim.speed=1"],

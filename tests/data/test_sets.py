@@ -103,8 +103,12 @@ def test_every_method_sees_the_same_labels(tmp_path: Path) -> None:
         sets = drawn(tmp_path, method=name)
         assert sets.labelled_classes == (reference.labelled_classes if method.classify else [])
         assert sets.labelled_masks == (reference.labelled_masks if method.segment else [])
-        assert sets.unlabelled_classes == (reference.unlabelled_classes if method.pseudo_labels else [])
-        assert sets.unlabelled_masks == (reference.unlabelled_masks if method.consistency else [])
+        assert sets.unlabelled_classes == (
+            reference.unlabelled_classes if method.pseudo_labels or method.teacher else []
+        )
+        assert sets.unlabelled_masks == (
+            reference.unlabelled_masks if method.consistency or method.teacher else []
+        )
 
 
 def test_the_seed_draws(tmp_path: Path) -> None:
