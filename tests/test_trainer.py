@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import re
 import signal
@@ -193,8 +194,13 @@ def test_every_method_trains(manifest: Path, tmp_path: Path, name: str) -> None:
     assert spec.structures == (("lungs",) if row.segment else ())
 
 
-def test_half_precision_trains(manifest: Path, tmp_path: Path) -> None:
+def test_half_precision_trains_and_says_nothing_of_it(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(logging.Logger, "handle", lambda self, record: told.append(record.getMessage()))
     train(tiny.run_config(manifest, precision="bf16-mixed", optim={"steps": 3}), tmp_path)
+    assert told == []
     assert all(t.dtype == torch.float32 and t.isfinite().all() for t in tensors(tmp_path).values())
 
 

@@ -7,6 +7,7 @@ CPU to what would have followed without it.
 
 import copy
 import json
+import logging
 import math
 import signal
 import threading
@@ -283,6 +284,7 @@ def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
 
 
 def _fabric(config: RunConfig) -> Fabric:
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it repeats the precision aloud
     try:
         return Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
     except RuntimeError as error:
