@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,9 +16,11 @@ import pandas as pd
 import pytest
 
 import tiny
-from multimix.benchmark import SPECS, Cell, CellState, Spec, run_benchmark, states, summary
-from multimix.checkpoint import LAST, load_state
+from multimix.benchmark import FINISHED, SPECS, Cell, CellState, Spec, run_benchmark, states, summary
+from multimix.checkpoint import BEST, LAST, load_model, load_state, save_model
 from multimix.errors import ManifestError, UsageError
+from multimix.predict import load
+from multimix.reliability import Reliability
 from multimix.runlog import read_log
 
 SPEC = """
@@ -99,6 +102,26 @@ def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
     Path("smoke").write_text("seeds: [5]")
     assert Spec.read(Path("quick")) == Spec.read(SPECS / "quick.yaml")
     assert Spec.read(Path("smoke")).seeds == (5,)
+
+
+def test_the_most_probable_class_is_judged_and_no_operating_point(
+    whole: Path, manifest: Path, spec_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "benchmark"
+    shutil.copytree(whole, out)
+    cell = out / "enc-c6-s0"
+    (cell / FINISHED).unlink()
+    known = load_model(cell / "run")
+    never_first = replace(known.reliability or Reliability(), thresholds=(0.999, 0.001))
+    save_model(cell / "run" / BEST, known.model.state_dict(), known.spec, known.trivial_masks, never_first)
+    run_benchmark(Spec.read(spec_file), manifest, out, processes=1)
+    rows = pd.read_parquet(cell / "per_image.parquet")
+    most_probable = rows[[f"p_{name}" for name in known.spec.classes]].to_numpy().argmax(axis=1)
+    assert rows["predicted"].tolist() == [known.spec.classes[index] for index in most_probable]
+    assert load(cell / "run").reliability.thresholds == (
+        0.999,
+        0.001,
+    )  # it is `multimix predict` that decides by them
 
 
 def test_a_cell_differs_from_another_in_method_budget_and_seed_alone(manifest: Path, spec_file: Path) -> None:

@@ -13,7 +13,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 TRAIN=(
   --class-source kermany,nih --mask-source kermany_v7
   --class-labels all --mask-labels all
-  --size 128 --seed 0
+  --size 128 --precision bf16-mixed --seed 0 --steps 3000 --set validate_every=250
 )
 
 multimix train "$data" "${TRAIN[@]}" --out "$run" --resume

@@ -301,6 +301,8 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
     predictor = load(folder / "run")
+    # The paper's accuracy is of the most probable class; an operating point is a choice beyond the method.
+    predictor = replace(predictor, reliability=replace(predictor.reliability, thresholds=()))
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
     by_mask = (*spec.mask_source, *spec.cross_mask_source) if row.segment else ()
     records, base = read_manifest(manifest), manifest if manifest.is_dir() else manifest.parent
