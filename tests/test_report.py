@@ -196,6 +196,8 @@ def test_missing_cells_are_named(bench: Path, written: Written):
     assert "umtl-ssl-c100-m10-s0 failed: no memory" in text
     # A question that needs a missing method says so.
     assert "Not answered: needs enc-ssl and enc or umtl-ssl and umtl" in text
+    # One that is not the paper's was not asked.
+    assert "each ingredient of MultiMix-T" not in text
 
 
 def test_a_hole_in_the_seeds_is_missing_without_a_spec(tmp_path: Path):
@@ -441,6 +443,11 @@ def test_the_results_page_is_rewritten_between_its_marks(
     assert "an older page" not in text
     assert "![" not in text
     assert tool.page(text) == text
+    short = tool.page("<!-- quick:begin grid questions -->\n<!-- quick:end -->")
+    assert short.startswith("<!-- quick:begin grid questions -->\n\n### The grid\n")
+    assert [line for line in short.splitlines() if line.startswith("### ")] == [
+        *("### The grid", "### The questions, pair by pair"),
+    ]
     # The page and the report say the same, though each was computed by itself.
     tables = [block for section in sections for block in section.blocks if isinstance(block, Table)]
     report = written.text.read_text("utf-8")

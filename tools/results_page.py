@@ -3,7 +3,8 @@
     python tools/results_page.py            write the page
     python tools/results_page.py --check    fail where the page is out of step
 
-The marks are `<!-- quick:begin -->` and `<!-- quick:end -->`; `quick` is the folder in results/.
+The marks are `<!-- quick:begin -->` and `<!-- quick:end -->`; `quick` is the folder in results/. Of the sections
+summary, grid, questions and details those are written that stand behind `begin`, all where none does.
 """
 
 import re
@@ -15,16 +16,17 @@ from multimix.report.written import markdown_sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
-MARKS = re.compile(r"<!-- (\w[\w-]*):begin -->\n.*?<!-- \1:end -->", re.DOTALL)
+MARKS = re.compile(r"<!-- (\w[\w-]*):begin((?: \w+)*) -->\n.*?<!-- \1:end -->", re.DOTALL)
 
 
 def page(text: str) -> str:
     """`text` with every marked part written anew."""
 
     def part(found: re.Match[str]) -> str:
-        name = found[1]
-        content = markdown_sections(results_sections(ROOT / "results" / name), 3)
-        return f"<!-- {name}:begin -->\n\n{content}\n<!-- {name}:end -->"
+        name, wanted = found[1], found[2].split()
+        sections = [s for s in results_sections(ROOT / "results" / name) if s.name in wanted or not wanted]
+        content = markdown_sections(sections, 3)
+        return f"<!-- {name}:begin{found[2]} -->\n\n{content}\n<!-- {name}:end -->"
 
     return MARKS.sub(part, text)
 

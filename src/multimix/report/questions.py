@@ -20,6 +20,8 @@ class Question:
     text: str
     pairs: tuple[tuple[str, str], ...]
     """(with, without)."""
+    ours: bool = False
+    """Not of the paper: where a benchmark does not answer it, it was not asked."""
 
 
 QUESTIONS = (
@@ -39,11 +41,13 @@ QUESTIONS = (
         "teacher",
         "Is MultiMix-T better than the best supervised method, and than MultiMix?",
         (("multimix-t", ""), ("multimix-t", "multimix")),
+        ours=True,
     ),
     Question(
         "ingredients",
         "What does each ingredient of MultiMix-T add?",
         tuple(("multimix-t", name) for name in ABLATIONS if name != "multimix-t"),
+        ours=True,
     ),
 )
 """Where the second method is '', it is chosen per source and metric: see `best_supervised`."""

@@ -38,7 +38,7 @@ def document(
     builders: list[Callable[[], Section | None]] = [
         lambda: Section("summary", "What it says", tuple(summary(benchmark, answers))),
         *(partial(_domain, benchmark, grid, domain) for domain in published.DOMAINS),
-        *(partial(_question, benchmark, question, answers) for question in QUESTIONS),
+        *(partial(_question, benchmark, question, answers) for question in _asked(answers)),
         partial(_masks, benchmark, grid),
         partial(_classes, benchmark, grid),
         partial(_examples, benchmark),
@@ -61,7 +61,7 @@ def document(
 def results(benchmark: Benchmark, grid: Grid, answers: Sequence[Answer]) -> tuple[Section, ...]:
     """The numbers alone, for a page of documentation: summary, grids, questions, seeds, areas, every score."""
     grids = [scores.grid_table(benchmark, grid, domain) for domain in published.DOMAINS]
-    questions = [question_table(question, answers) for question in QUESTIONS if _of(question, answers)]
+    questions = [question_table(question, answers) for question in _asked(answers) if _of(question, answers)]
     areas = pictures.area_table(benchmark)
     details = (_seeds(benchmark, grid), *([areas] if areas.rows else []), *scores.all_scores(benchmark, grid))
     return (
@@ -107,7 +107,7 @@ def summary(benchmark: Benchmark, answers: Sequence[Answer]) -> list[Block]:
         reasons = tuple(f"{name} failed: {reason}" for name, reason in benchmark.failed.items())
         blocks.append(Bullets(reasons))
     names = scores.structures(benchmark)
-    for question in QUESTIONS:
+    for question in _asked(answers):
         mine = _of(question, answers)
         items = _in_words(mine, names, brief=True) if mine else [_why_not(question)]
         blocks += [Heading(question.text), Bullets(tuple(items))]
@@ -116,6 +116,11 @@ def summary(benchmark: Benchmark, answers: Sequence[Answer]) -> list[Block]:
 
 def _of(question: Question, answers: Sequence[Answer]) -> list[Answer]:
     return [answer for answer in answers if answer.question == question]
+
+
+def _asked(answers: Sequence[Answer]) -> list[Question]:
+    """The paper's questions, answered or not, and those of ours that are answered."""
+    return [question for question in QUESTIONS if not question.ours or _of(question, answers)]
 
 
 def _why_not(question: Question) -> str:
