@@ -295,7 +295,8 @@ def test_pictures_show_the_failures(
     spec = ModelSpec(CLASSES, ("lungs",), 32, widths=(2,) * 5)
     save_model(tmp_path / "shipped" / "tiny-xray.safetensors", spec.build().state_dict(), spec, {})
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "shipped")
-    files = failing.draw(data, results, tmp_path / "pictures")
+    monkeypatch.chdir(data.parent)  # as results/weights/run.sh may be told ../data
+    files = failing.draw(Path(data.name), results, tmp_path / "pictures")
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(f.name for f in files)
     sizes = {}
     for file in files:

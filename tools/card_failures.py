@@ -80,6 +80,7 @@ def draw(data: Path, results: Path = RESULTS, folder: Path = FOLDER) -> list[Pat
     training = json.loads((results / "training.json").read_text("utf-8"))
     worst = failures(read_per_image(results / "per_image.parquet"), tuple(training["classes"]))
     predictor = multimix.load(training["name"])
+    data = data.resolve()
     records = {record.image: record for record in read_manifest(data)}
     files = []
     for source, rows in worst.items():

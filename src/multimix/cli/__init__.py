@@ -27,6 +27,7 @@ def commands() -> None:
 
     \b
     Examples:
+      multimix predict --weights chest-xray chest.png
       multimix demo
       multimix data index my_xrays
       multimix train my_xrays --class-source wards --mask-source lungs --out RUN
