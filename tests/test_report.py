@@ -168,6 +168,21 @@ def test_the_grid_is_the_mean_over_seeds(bench: Path, computed: tuple[Benchmark,
     assert ("enc", "jsrt", "dice_lungs") not in found
 
 
+def test_prediction_sets_are_judged_where_there_are_any(tmp_path: Path):
+    file = write_cell(tmp_path / "bench", "enc", 0) / "per_image.parquet"
+    rows = pd.read_parquet(file)
+    of_kermany = (rows["source"] == "kermany").to_numpy().nonzero()[0]
+    sets = rows["label"].where(rows["label"] != "", CLASSES[0]).to_numpy(copy=True)
+    sets[of_kermany[:3]] = [CLASSES[label == CLASSES[0]] for label in rows["label"].iloc[of_kermany[:3]]]
+    sets[of_kermany[3:5]] = "|".join(CLASSES)
+    rows["prediction_set"] = sets
+    rows.to_parquet(file)
+    scores = {(s, m): score for (_, s, m), score in grid(read_benchmark(tmp_path / "bench")).items()}
+    count = len(of_kermany)
+    assert scores["kermany", "coverage"].estimate.value == pytest.approx((count - 3) / count)
+    assert scores["kermany", "set_size"].estimate.value == pytest.approx((count + 2) / count)
+
+
 def test_one_seed_has_the_interval_that_evaluate_gives(tmp_path: Path):
     from multimix.io.tables import read_per_image
 

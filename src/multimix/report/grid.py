@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from multimix import metrics
 from multimix.errors import ManifestError
+from multimix.reliability import covered
 from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.statistics import Statistic, estimate
 from multimix.statistics.paired import paired_difference
@@ -22,6 +23,7 @@ _TITLES = {
     "accuracy": "accuracy", "auc": "AUC", "brier": "Brier", "ece": "ECE", "dice": "Dice", "jaccard": "Jaccard",
     "precision": "precision", "recall": "recall", "ssim": "SSIM", "asd_px": "surface distance, px",
     "hd95_px": "Hausdorff 95 %, px", "asd_mm": "surface distance, mm", "hd95_mm": "Hausdorff 95 %, mm",
+    "coverage": "coverage of sets", "set_size": "classes in a set",
 }  # fmt: skip
 
 
@@ -140,7 +142,7 @@ def _over_patients_and_seeds(patients: Sequence[str], parts: Sequence[Statistic]
 
 def _range(metric: str) -> tuple[float, float]:
     """The values that a score can have; an interval that is symmetric does not know them."""
-    if metric.startswith(("asd_", "hd95_")):
+    if metric.startswith(("asd_", "hd95_")) or metric == "set_size":
         return 0.0, float("inf")
     return 0.0, 2.0 if metric == "brier" else 1.0
 
@@ -182,4 +184,10 @@ def _class_statistics(cell: Cell, rows: pd.DataFrame) -> dict[str, Callable[...,
     scores["auc"] = partial(metrics.auc, labels, probabilities)
     scores["brier"] = partial(metrics.brier, labels, probabilities)
     scores["ece"] = partial(metrics.calibration_error, labels, probabilities)
+    if "prediction_set" in rows:
+        inside = member(rows["prediction_set"].tolist(), cell.classes, multi_label=True)
+        share = covered(inside > 0, truth)
+        if not np.isnan(share).any():  # an image without a class has nothing to be covered
+            scores["coverage"] = partial(metrics.mean, share)
+        scores["set_size"] = partial(metrics.mean, inside.sum(axis=1).astype(np.float64))
     return scores
