@@ -1,6 +1,6 @@
 """Print what a trained model refuses, and how its probabilities and prediction sets hold on every source.
 
-    python tools/reliability_study.py DATA RUN [--split val] [--most 200]
+    python tools/reliability_study.py DATA RUN|NAME [--split val] [--most 200]
 
 Three tables in Markdown. Images of each source as they are, turned, turned over, inverted and cut out; pictures of
 other things (photographs of scikit-image and scikit-learn, noise, pages of text); and, for sources with the model's
