@@ -46,7 +46,7 @@ EXAMPLES = 2
 """Test images of every source that may be shown."""
 FINISHED, FAILED = "cell.json", "failed.json"
 SPECS = Path(__file__).parent / "specs"
-"""The specs that come with the package: paper, quick, labels, ablations, smoke."""
+"""The specs that come with the package: paper, quick, labels, teacher, ablations, smoke."""
 
 
 @dataclass(frozen=True)
