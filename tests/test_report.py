@@ -271,6 +271,22 @@ def test_questions_compare_the_right_cells(computed: tuple[Benchmark, Grid]):
     assert best.method == "u-net"  # .96, the highest of the supervised ones
 
 
+def test_a_question_with_a_named_and_a_chosen_partner_has_a_line_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(SKILL, "multimix-t", 0.97)
+    for method in ("u-net", "multimix", "multimix-t"):
+        write_cell(tmp_path / "bench", method, 0)
+    text = markdown_sections(results_sections(tmp_path / "bench"), 2)
+    (best,) = [
+        line for line in text.splitlines() if line.startswith("- MultiMix-T against the best supervised")
+    ]
+    assert "against U-Net" in best
+    assert "MultiMix)" not in best
+    assert "against MultiMix" not in best.removeprefix("- MultiMix-T against")
+    assert sum(line.startswith("- MultiMix-T against MultiMix (") for line in text.splitlines()) == 1
+
+
 def test_the_main_budget_has_one_setting_per_method(tmp_path: Path):
     for c, m in ((100, 10), (1000, 10), (None, None)):
         write_cell(tmp_path, "umtl", 0, c=c, m=m)

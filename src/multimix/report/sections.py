@@ -151,7 +151,8 @@ def _in_words(answers: Sequence[Answer], names: Sequence[str], *, brief: bool = 
 
 def _second(answer: Answer) -> str:
     """The second method of the pair, '' where it is chosen score by score."""
-    return "" if not answer.question.pairs[0][1] else answer.second.of.name
+    named = {without for _, without in answer.question.pairs}
+    return answer.second.of.name if answer.second.method in named else ""
 
 
 def _difference(answer: Answer, names: Sequence[str], bare: bool) -> str:
