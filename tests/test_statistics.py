@@ -1,4 +1,5 @@
 import importlib.util
+import tracemalloc
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from scipy import stats
 
 from multimix import metrics
-from multimix.statistics import bca_by_patient, bootstrap_by_patient, estimate
+from multimix.statistics import bca_by_patient, bootstrap, bootstrap_by_patient, estimate
 from multimix.statistics.paired import Difference, needed, paired_difference
 from multimix.statistics.significance import delong, holm, mcnemar, wilcoxon
 
@@ -110,6 +111,29 @@ def test_estimate_without_a_value_is_nan():
     answers = np.array([[0.2, 0.8], [0.6, 0.4]])
     found = estimate(["a", "b"], partial(metrics.auc, np.array([1, 1]), answers))
     assert np.isnan([found.value, found.low, found.high]).all()
+
+
+def test_leaving_out_groups_of_many_patients_is_as_good_and_costs_no_square(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = np.random.default_rng(0).lognormal(
+        sigma=1.5, size=1200
+    )  # skewed, so that the acceleration counts
+    exact = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    monkeypatch.setattr(bootstrap, "LEFT_OUT", 300)
+    grouped = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    monkeypatch.setattr(bootstrap, "LEFT_OUT", 1200)
+    one_by_one = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    width = one_by_one[1] - one_by_one[0]
+    assert grouped == pytest.approx(one_by_one, abs=0.02 * width)
+    assert exact == pytest.approx(one_by_one, abs=0.02 * width)
+    monkeypatch.undo()
+    many = np.random.default_rng(1).random(20_000)
+    tracemalloc.start()
+    bca_by_patient(names(range(20_000)), partial(metrics.mean, many), samples=50)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 300e6  # 20,000 x 20,000 weights are 3.2e9 bytes
 
 
 def test_bca_is_the_percentile_interval_where_nothing_is_to_correct():

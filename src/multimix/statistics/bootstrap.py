@@ -13,6 +13,11 @@ from multimix.types import Estimate
 Statistic = Callable[[Float[np.ndarray, "R N"]], Float[np.ndarray, " R"]]
 """Weights (R, N), how often each image occurs in each resample -> the score of each resample (R,)."""
 
+PIECE = 2**22
+"""Weights computed with at once."""
+LEFT_OUT = 1000
+"""Groups of patients that are left out in turn where there are more patients: one by one, cost is quadratic."""
+
 
 def resamples(
     patients: Sequence[str], samples: int, rng: np.random.Generator
@@ -22,7 +27,7 @@ def resamples(
     Each draws as many patients as there are, with replacement; an image weighs as often as its patient came.
     """
     patient_of, count = _numbered(patients)
-    piece = max(1, 2**22 // len(patient_of))
+    piece = max(1, PIECE // len(patient_of))
     for start in range(0, samples, piece):
         rows = min(piece, samples - start)
         drawn = rng.integers(count, size=(rows, count)) + count * np.arange(rows)[:, None]
@@ -46,6 +51,16 @@ def _values(
     values = np.concatenate([statistic(weights) for weights in resamples(patients, samples, rng)])
     defined = values[~np.isnan(values)]
     return defined if len(defined) >= level * samples else np.empty(0)
+
+
+def _leaving_out(patient_of: Int[np.ndarray, " N"], count: int) -> Iterator[Float[np.ndarray, "R N"]]:
+    """Weights of all images but those of one patient, or of one of LEFT_OUT groups, in pieces of about 32 MB."""
+    groups = min(count, LEFT_OUT)
+    group_of = patient_of * groups // count
+    piece = max(1, PIECE // len(patient_of))
+    for start in range(0, groups, piece):
+        out = np.arange(start, min(start + piece, groups))
+        yield (group_of != out[:, None]).astype(np.float64)
 
 
 def bootstrap_by_patient(
@@ -81,8 +96,9 @@ def bca_by_patient(
     """BCa interval of `statistic` over resampled patients, widened for few of them; arguments as above.
 
     Bias correction from the resamples, acceleration from leaving out one patient at a time [Efron, JASA 82
-    (1987) 171-185]. The normal quantiles in it are replaced by sqrt(n / (n - 1)) t_(n-1), n the number of
-    patients: resamples spread by that much too little [Hesterberg, Am. Stat. 69 (2015) 371-386, sec. 3.3].
+    (1987) 171-185], of more than LEFT_OUT as many groups of patients. The normal quantiles in it are replaced by
+    sqrt(n / (n - 1)) t_(n-1), n the number of patients: resamples spread by that much too little [Hesterberg,
+    Am. Stat. 69 (2015) 371-386, sec. 3.3].
     """
     from scipy import stats
 
@@ -94,7 +110,7 @@ def bca_by_patient(
     # Half of the ties, and never 0 or 1, so that the correction is finite.
     below = ((values < value).sum() + (values == value).sum() / 2) / len(values)
     bias = stats.norm.ppf(np.clip(below, 1 / len(values), 1 - 1 / len(values)))
-    without = statistic((patient_of != np.arange(count)[:, None]).astype(np.float64))
+    without = np.concatenate([statistic(weights) for weights in _leaving_out(patient_of, count)])
     pull = np.nan_to_num(np.nanmean(without) - without)
     spread = float((pull**2).sum())
     acceleration = float((pull**3).sum()) / (6 * spread**1.5) if spread > 0 else 0.0
