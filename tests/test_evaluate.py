@@ -30,6 +30,8 @@ class FakePredictor:
     has_classes: bool = True
     has_masks: bool = True
     trivial_masks: dict = dataclasses.field(default_factory=dict)
+    has_sets: bool = False
+    refuses: bool = False
     spacing: tuple | None = None
     asked: int = 0
 
@@ -370,8 +372,6 @@ class ReservedPredictor(FakePredictor):
 
     sets: dict = dataclasses.field(default_factory=dict)
     strange: tuple = ()
-    has_sets: bool = True
-    refuses: bool = True
 
     def predict_radiographs(self, radiographs):
         for prediction in super().predict_radiographs(radiographs):
@@ -384,7 +384,9 @@ class ReservedPredictor(FakePredictor):
 def reserved(predictor):
     both = ("NORMAL", "PNEUMONIA")
     sets = {"0": ("NORMAL",), "1": ("PNEUMONIA",), "2": both, "3": both}
-    return ReservedPredictor(**vars(predictor), sets=sets, strange=("3",))
+    return ReservedPredictor(
+        **vars(predictor) | {"has_sets": True, "refuses": True}, sets=sets, strange=("3",)
+    )
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

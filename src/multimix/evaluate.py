@@ -24,7 +24,7 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
 from multimix.reliability import covered
-from multimix.types import Estimate, Judged, Prediction, Record, Reserved, Scores
+from multimix.types import Estimate, Judged, Prediction, Record, Scores
 
 _MASK_SCORES = ("dice", "jaccard", "asd_px", "hd95_px", "asd_mm", "hd95_mm", "ssim", "precision", "recall")
 
@@ -59,9 +59,6 @@ def evaluate_source(
         _membership(labels, files, predictor.classes, predictor.multi_label)
     base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
     trivial = _TrivialMasks(predictor.trivial_masks)
-    has_sets, refuses = False, False
-    if isinstance(predictor, Reserved):
-        has_sets, refuses = predictor.has_sets, predictor.refuses
     radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
@@ -69,8 +66,8 @@ def evaluate_source(
         row = _description(record, base)
         if classes:
             row |= _class_columns(prediction, predictor.classes, record.image)
-            row |= {"prediction_set": "|".join(prediction.prediction_set)} if has_sets else {}
-        if refuses:  # and is judged all the same: a score over fewer images is another score
+            row |= {"prediction_set": "|".join(prediction.prediction_set)} if predictor.has_sets else {}
+        if predictor.refuses:  # and is judged all the same: a score over fewer images is another score
             row["refused"] = int(bool(prediction.refusal))
         for structure in structures:
             if structure in record.masks:

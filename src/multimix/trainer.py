@@ -251,7 +251,7 @@ class Trainer:
         save_model(self.folder / BEST, self.average, self.spec, self.prepared.trivial_masks)
 
     def _measure_reliability(self) -> None:
-        """Add to the best weights how far they may be believed; a run that was finished before stays as it is."""
+        """Add to the best weights how far they may be believed, unless they say it already."""
         validation, file = self.prepared.validation, self.folder / BEST
         if validation.size == 0 or not file.is_file() or (best := load_model(file)).reliability is not None:
             return

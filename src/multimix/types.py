@@ -270,15 +270,6 @@ class Judged(Protocol):
         """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
         ...
 
-    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
-        """One prediction per radiograph, in order."""
-        ...
-
-
-@runtime_checkable
-class Reserved(Protocol):
-    """What can also say how far it may be believed."""
-
     @property
     def has_sets(self) -> bool:
         """Whether predictions carry prediction sets."""
@@ -287,4 +278,8 @@ class Reserved(Protocol):
     @property
     def refuses(self) -> bool:
         """Whether it knows which images it cannot answer."""
+        ...
+
+    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
+        """One prediction per radiograph, in order."""
         ...
