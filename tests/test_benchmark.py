@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 
 import tiny
-from multimix.benchmark import FINISHED, SPECS, Cell, CellState, Spec, run_benchmark, states, summary
+from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary
 from multimix.checkpoint import BEST, LAST, load_model, load_state, save_model
 from multimix.errors import ManifestError, UsageError
+from multimix.experiment import Cell, Spec
 from multimix.predict import load
 from multimix.reliability import Reliability
 from multimix.runlog import read_log
@@ -59,49 +60,6 @@ def whole(manifest: Path, spec_file: Path, tmp_path_factory: pytest.TempPathFact
     ended = run_benchmark(Spec.read(spec_file), manifest, out, processes=2)
     assert [state.state for state in ended] == ["finished", "finished"]
     return out
-
-
-def test_the_grid_is_methods_times_the_budgets_they_use_times_seeds() -> None:
-    spec = Spec(methods=("u-net", "enc", "umtl"), class_labels=(5, None), mask_labels=(3,), seeds=(0, 7))
-    assert [cell.name for cell in spec.cells()] == [
-        *("u-net-m3-s0", "enc-c5-s0", "umtl-c5-m3-s0", "enc-call-s0", "umtl-call-m3-s0"),
-        *("u-net-m3-s7", "enc-c5-s7", "umtl-c5-m3-s7", "enc-call-s7", "umtl-call-m3-s7"),
-    ]
-
-
-def test_the_published_table_is_a_spec() -> None:
-    cells = Spec.read(Path("paper")).cells()
-    # Per seed: U-Net at 3 budgets, Enc and EncSSL at 3, five methods at 3 x 3.
-    assert len(cells) == 5 * (3 + 2 * 3 + 5 * 9)
-
-
-def test_a_method_may_depart_from_what_all_share() -> None:
-    changes = {"objective": {"dice_weight": 9}, "optim": {"steps": 7}}
-    spec = Spec(methods=("u-net", "multimix-t"), seeds=(0,), own={"multimix-t": changes})
-    one, other = (cell.config(spec, Path("data")) for cell in spec.cells())
-    assert (one.objective, one.optim) == (spec.run.objective, spec.run.optim)
-    assert (other.objective.dice_weight, other.optim.steps) == (9.0, 7)
-    assert Spec.read(Path("quick")).run_of("multimix-t").objective.dice_weight == 50
-    with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
-        Spec(own={"u-net": {"objective": {"dice": 1}}})
-    with pytest.raises(UsageError, match="--method 'unet'"):
-        Spec(own={"unet": {}})
-
-
-@pytest.mark.parametrize("name", ["quick", "labels", "teacher", "ablations", "smoke"])
-def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
-    assert (SPECS / f"{name}.yaml").is_file()
-    assert Spec.read(Path(name)).tuning
-
-
-def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("quick").mkdir()  # as `multimix benchmark quick --out quick` leaves it
-    Path("smoke").write_text("seeds: [5]")
-    assert Spec.read(Path("quick")) == Spec.read(SPECS / "quick.yaml")
-    assert Spec.read(Path("smoke")).seeds == (5,)
 
 
 def test_the_most_probable_class_is_judged_and_no_operating_point(
@@ -278,24 +236,6 @@ def test_another_spec_in_the_same_folder_is_refused(whole: Path, manifest: Path,
         run_benchmark(Spec(methods=("enc",)), manifest, whole)
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("methods: [magic]", "Unknown --method 'magic'"),
-        ("seeds: []", "seeds: expected at least one"),
-        ("colour: red", "Unknown configuration field 'colour'"),
-        ("run: {optim: {steps: 0}}", "--steps"),
-        ("recipe: best", "Unknown --recipe 'best'"),
-        ("[1, 2]", "expected a YAML mapping"),
-        ("a: [", "not a readable YAML file"),
-    ],
-)
-def test_specs_that_are_refused(tmp_path: Path, text: str, expected: str) -> None:
-    (tmp_path / "spec.yaml").write_text(text)
-    with pytest.raises(UsageError, match=expected.replace("[", r"\[")):
-        Spec.read(tmp_path / "spec.yaml")
-
-
 def test_a_source_that_is_not_there_is_told_before_anything_is_done(manifest: Path, tmp_path: Path) -> None:
     file = tmp_path / "spec.yaml"
     file.write_text(SPEC + "cross_mask_source: [elsewhere]\n")
@@ -309,3 +249,20 @@ def test_a_source_that_is_not_there_is_told_before_anything_is_done(manifest: Pa
 def test_without_data_it_says_so(tmp_path: Path, spec_file: Path) -> None:
     with pytest.raises(UsageError, match="--data"):
         run_benchmark(Spec.read(spec_file), None, tmp_path / "out")
+
+
+def test_a_second_benchmark_in_the_same_folder_is_refused(
+    manifest: Path, spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multimix.guards.PATIENCE", 0.1)
+    out, refused = tmp_path / "out", []
+
+    def begin_another(now: Sequence[CellState]) -> None:
+        if not refused:
+            with pytest.raises(UsageError, match="another process is at work") as caught:
+                run_benchmark(Spec.read(spec_file), manifest, out)
+            refused.append(caught)
+
+    ended = run_benchmark(Spec.read(spec_file), manifest, out, watch=begin_another)
+    assert refused
+    assert [state.state for state in ended] == ["finished", "finished"]

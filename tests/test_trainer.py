@@ -25,6 +25,7 @@ from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.guards import LOCK
 from multimix.prepare import prepare
 from multimix.recipes import METHODS
 from multimix.runlog import read_log
@@ -101,7 +102,7 @@ def test_learns(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_what_lies_in_the_folder(whole: Path, manifest: Path) -> None:
-    names = {BEST, LAST, "config.yaml", "log.jsonl", "run.json", "split.csv"}
+    names = {BEST, LAST, "config.yaml", "log.jsonl", "run.json", "split.csv", LOCK}
     assert {path.name for path in whole.iterdir()} == names
     assert RunConfig.read(whole / "config.yaml") == long_run(manifest)
     facts = json.loads((whole / "run.json").read_text())

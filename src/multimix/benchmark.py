@@ -1,6 +1,6 @@
 """The experiment: every method at every label budget and seed, a run each, judged in both domains.
 
-A spec (YAML) names the grid. Each cell of it is a folder of its own:
+Each cell of the grid, see `experiment`, is a folder of its own:
 
     DIR/spec.yaml                          what is run
     DIR/multimix-c100-m10-s0/run/          the training run
@@ -15,147 +15,35 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.synchronize import Event
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 
-from multimix.config import RunConfig, build, read_mapping
 from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluate import evaluate_source, write_scores
+from multimix.experiment import Cell, Spec
+from multimix.guards import alone
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.predict import Predictor, load
-from multimix.recipes import PAPER_METHODS, cell_name, method, recipe
+from multimix.recipes import method
 from multimix.trainer import train
 from multimix.types import Record
 
 EXAMPLES = 2
 """Test images of every source that may be shown."""
 FINISHED, FAILED = "cell.json", "failed.json"
-SPECS = Path(__file__).parent / "specs"
-"""The specs that come with the package: paper, quick, labels, teacher, ablations, smoke."""
-
-
-@dataclass(frozen=True)
-class Spec:
-    """What is compared, on what, and how it was tuned."""
-
-    methods: tuple[str, ...] = tuple(PAPER_METHODS)
-    class_labels: tuple[int | None, ...] = (100,)
-    """Budgets of class labels; null means all."""
-    mask_labels: tuple[int | None, ...] = (10,)
-    """Budgets of masks; null means all."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Each decides labelled images, initial weights and batches, the same for every method."""
-    class_source: tuple[str, ...] = ()
-    """Learned from and judged on: the domain of the classes."""
-    mask_source: tuple[str, ...] = ()
-    """Learned from and judged on: the domain of the masks."""
-    cross_class_source: tuple[str, ...] = ()
-    """Judged only: a domain that was never seen."""
-    cross_mask_source: tuple[str, ...] = ()
-    """Judged only: a domain that was never seen."""
-    shown: tuple[str, ...] = ()
-    """Sources whose pictures may stand in a report: licences and patients decide."""
-    phantoms: int = 0
-    """Where it is not 0, the data are generated chest radiographs from this seed."""
-    threads: int = 1
-    """Processor threads of a cell; part of the spec, as sums round differently with their number."""
-    tuning: str = ""
-    """How the hyper-parameters were chosen, in words; the same effort for every method."""
-    own: Mapping[str, Any] = field(default_factory=dict)
-    """Method -> where it departs from `run`, such as {objective: {dice_weight: 50}}; `tuning` says why."""
-    run: RunConfig = field(default_factory=RunConfig)
-    """What all cells share; method, seed, sources and budgets are set by the grid."""
-
-    def __post_init__(self) -> None:
-        for name in self.methods:
-            method(name)
-        for name in ("methods", "class_labels", "mask_labels", "seeds"):
-            if not getattr(self, name):
-                raise UsageError(f"{name}: expected at least one, got none. Name some in the spec.")
-        for name in self.own:
-            method(name)
-            self.run_of(name)
-        if self.threads < 1:
-            raise UsageError(f"threads: expected at least 1, got {self.threads}. Change it in the spec.")
-
-    @classmethod
-    def read(cls, path: Path) -> "Spec":
-        """A spec from a YAML file; a bare name such as `quick`, also a folder's, is one that comes with the package."""
-        shipped = {file.stem: file for file in SPECS.glob("*.yaml")}
-        file = path if path.is_file() else shipped.get(str(path), path)
-        if not file.exists():
-            raise UsageError(f"{path}: no such file. Give a YAML file, or {', '.join(sorted(shipped))}.")
-        mapping = read_mapping(file)
-        base = cls(run=recipe(str(mapping.pop("recipe", "tuned"))))
-        try:
-            return build(cls, mapping, base, "")
-        except UsageError as error:
-            raise UsageError(f"{path}: {error}") from error
-
-    def to_yaml(self) -> str:
-        """The resolved spec."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if k != "run"}
-        return yaml.safe_dump(plain | {"run": self.run.to_mapping()}, sort_keys=False)
-
-    def run_of(self, name: str) -> RunConfig:
-        """What all cells of a method share."""
-        return RunConfig.from_mapping(self.own.get(name, {}), self.run)
-
-    def cells(self) -> list["Cell"]:
-        """The grid, seed by seed, so that a whole table stands early; a method has only the budgets it uses."""
-        found = {
-            Cell(name, c if method(name).classify else None, m if method(name).segment else None, seed): None
-            for seed in self.seeds
-            for c in self.class_labels
-            for m in self.mask_labels
-            for name in self.methods
-        }
-        return list(found)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of the grid."""
-
-    method: str
-    class_labels: int | None
-    """None: all, or the method does not classify."""
-    mask_labels: int | None
-    """None: all, or the method does not segment."""
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """Its folder, such as multimix-c100-m10-s0."""
-        return cell_name(self.method, self.class_labels, self.mask_labels, self.seed)
-
-    def config(self, spec: Spec, manifest: Path) -> RunConfig:
-        """The configuration of its run."""
-        row = method(self.method)
-        data = replace(
-            spec.run_of(self.method).data,
-            manifest=str(manifest),
-            class_source=spec.class_source if row.classify else (),
-            mask_source=spec.mask_source if row.segment else (),
-            class_labels=self.class_labels,
-            mask_labels=self.mask_labels,
-        )
-        return replace(spec.run_of(self.method), method=self.method, seed=self.seed, data=data)
 
 
 @dataclass(frozen=True)
@@ -184,14 +72,23 @@ def run_benchmark(
     """Run every cell that is not finished, `processes` at a time; returns how all ended.
 
     `watch` is called about once a second with the state of every cell. A cell that fails is retried by the next
-    call; on Ctrl-C the running ones stop with a checkpoint. Raises UsageError where `out` holds another benchmark,
-    ManifestError where a source is missing.
+    call; on Ctrl-C the running ones stop with a checkpoint. Raises UsageError where `out` holds another benchmark or
+    one that runs, ManifestError where a source is missing.
     """
     if data is not None and not spec.phantoms:
         named = (*spec.class_source, *spec.mask_source, *spec.cross_class_source, *spec.cross_mask_source)
         select(read_manifest(data), named, "test")  # what is not there is told before hours of learning
     _keep_spec(spec, out)
-    manifest = _manifest(spec, data, out)
+    with alone(out):
+        _run_cells(spec, _manifest(spec, data, out), out, processes, watch)
+        ended = states(spec, out)
+        write_table(out / "summary.csv", summary(out, spec.cells()))
+    return ended
+
+
+def _run_cells(
+    spec: Spec, manifest: Path, out: Path, processes: int, watch: Callable[[Sequence[CellState]], None]
+) -> None:
     cells = spec.cells()
     for cell in cells:
         (out / cell.name / FAILED).unlink(missing_ok=True)
@@ -218,9 +115,6 @@ def run_benchmark(
         stop.set()
         for worker, _ in running.values():
             worker.join()
-    ended = states(spec, out)
-    write_table(out / "summary.csv", summary(out, cells))
-    return ended
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:

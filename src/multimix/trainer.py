@@ -9,14 +9,10 @@ import copy
 import json
 import logging
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -37,6 +33,7 @@ from multimix.checkpoint import (
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.guards import alone, deferred_interrupt, enough_memory
 from multimix.io.writers import atomic_write, write_json
 from multimix.model import MultiMix
 from multimix.prepare import Prepared, prepare
@@ -104,7 +101,7 @@ class Trainer:
         clock = saved = time.monotonic()
         self.model.train()
         try:
-            with _enough_memory(self.config), _deferred_interrupt() as interrupted:
+            with deferred_interrupt() as interrupted:
                 while self.step < steps and not stopped:
                     self._remember(self.one_step())
                     self.step += 1
@@ -293,49 +290,6 @@ def _fabric(config: RunConfig) -> Fabric:
         ) from error
 
 
-@contextmanager
-def _deferred_interrupt() -> Iterator[Callable[[], bool]]:
-    """Yield whether Ctrl-C was pressed, which else would tear a step in two; pressed again, it does not wait."""
-    pressed: list[int] = []
-
-    def press(number: int, frame: FrameType | None) -> None:
-        if pressed:
-            raise KeyboardInterrupt
-        pressed.append(number)
-
-    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
-        yield lambda: False
-        return
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    # On a CPU, torch reports it as a plain RuntimeError.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "allocate memory" in str(error)
-
-
-@contextmanager
-def _enough_memory(config: RunConfig) -> Iterator[None]:
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise TrainingError(_out_of_memory(config)) from error
-
-
-def _out_of_memory(config: RunConfig) -> str:
-    return (
-        f"Out of memory at --size {config.data.size} with {config.streams.classes} class and "
-        f"{config.streams.masks} mask images per step. The last checkpoint is kept. Lower --size, or --set "
-        "streams.masks, streams.classes, streams.unlabelled_classes or model.widths."
-    )
-
-
 def train(
     config: RunConfig,
     folder: Path,
@@ -352,19 +306,23 @@ def train(
     """
     _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
-    facts = prepared.describe()
-    known = folder / "run.json"
+    with alone(folder), enough_memory(config):
+        _describe(config, prepared, folder, resume)
+        trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
+        trainer.run(report)
+    return trainer
+
+
+def _describe(config: RunConfig, prepared: Prepared, folder: Path, resume: bool) -> None:
+    """Write what the run is, or see that it still is what it was."""
+    facts, known = prepared.describe(), folder / "run.json"
     if resume and known.is_file():
         _refuse_other_data(known, facts["data"])
-    else:
-        with atomic_write(folder / "config.yaml") as temporary:
-            temporary.write_text(config.to_yaml(), "utf-8")
-        write_split(folder / "split.csv", prepared.sets.roles())
-        write_json(known, facts)
-    with _enough_memory(config):
-        trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
-    trainer.run(report)
-    return trainer
+        return
+    with atomic_write(folder / "config.yaml") as temporary:
+        temporary.write_text(config.to_yaml(), "utf-8")
+    write_split(folder / "split.csv", prepared.sets.roles())
+    write_json(known, facts)
 
 
 def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:

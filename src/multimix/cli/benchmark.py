@@ -45,7 +45,8 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -
     from rich.console import Console
     from rich.live import Live
 
-    from multimix.benchmark import Spec, run_benchmark, states
+    from multimix.benchmark import run_benchmark, states
+    from multimix.experiment import Spec
 
     read = Spec.read(spec)
     workers = processes or max(1, (os.cpu_count() or 1) // read.threads)

@@ -1,0 +1,69 @@
+"""The plan of an experiment: which runs a spec names, and which specs are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from multimix.errors import UsageError
+from multimix.experiment import SPECS, Spec
+
+
+def test_the_grid_is_methods_times_the_budgets_they_use_times_seeds() -> None:
+    spec = Spec(methods=("u-net", "enc", "umtl"), class_labels=(5, None), mask_labels=(3,), seeds=(0, 7))
+    assert [cell.name for cell in spec.cells()] == [
+        *("u-net-m3-s0", "enc-c5-s0", "umtl-c5-m3-s0", "enc-call-s0", "umtl-call-m3-s0"),
+        *("u-net-m3-s7", "enc-c5-s7", "umtl-c5-m3-s7", "enc-call-s7", "umtl-call-m3-s7"),
+    ]
+
+
+def test_the_published_table_is_a_spec() -> None:
+    cells = Spec.read(Path("paper")).cells()
+    # Per seed: U-Net at 3 budgets, Enc and EncSSL at 3, five methods at 3 x 3.
+    assert len(cells) == 5 * (3 + 2 * 3 + 5 * 9)
+
+
+def test_a_method_may_depart_from_what_all_share() -> None:
+    changes = {"objective": {"dice_weight": 9}, "optim": {"steps": 7}}
+    spec = Spec(methods=("u-net", "multimix-t"), seeds=(0,), own={"multimix-t": changes})
+    one, other = (cell.config(spec, Path("data")) for cell in spec.cells())
+    assert (one.objective, one.optim) == (spec.run.objective, spec.run.optim)
+    assert (other.objective.dice_weight, other.optim.steps) == (9.0, 7)
+    assert Spec.read(Path("quick")).run_of("multimix-t").objective.dice_weight == 50
+    with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
+        Spec(own={"u-net": {"objective": {"dice": 1}}})
+    with pytest.raises(UsageError, match="--method 'unet'"):
+        Spec(own={"unet": {}})
+
+
+@pytest.mark.parametrize("name", ["quick", "labels", "teacher", "ablations", "smoke"])
+def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
+    assert (SPECS / f"{name}.yaml").is_file()
+    assert Spec.read(Path(name)).tuning
+
+
+def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("quick").mkdir()  # as `multimix benchmark quick --out quick` leaves it
+    Path("smoke").write_text("seeds: [5]")
+    assert Spec.read(Path("quick")) == Spec.read(SPECS / "quick.yaml")
+    assert Spec.read(Path("smoke")).seeds == (5,)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("methods: [magic]", "Unknown --method 'magic'"),
+        ("seeds: []", "seeds: expected at least one"),
+        ("colour: red", "Unknown configuration field 'colour'"),
+        ("run: {optim: {steps: 0}}", "--steps"),
+        ("recipe: best", "Unknown --recipe 'best'"),
+        ("[1, 2]", "expected a YAML mapping"),
+        ("a: [", "not a readable YAML file"),
+    ],
+)
+def test_specs_that_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    (tmp_path / "spec.yaml").write_text(text)
+    with pytest.raises(UsageError, match=expected.replace("[", r"\[")):
+        Spec.read(tmp_path / "spec.yaml")
