@@ -3,7 +3,7 @@
     python benchmarks/ingredients.py --size 128 --rounds 10 --precision bf16-mixed --json ingredients.json
 
 Images are phantoms, streams as large as by default. A round takes one step of every method, so that what else the
-machine does meets all alike; printed are medians over rounds, and the median difference from MultiMix-T.
+machine does meets all alike; printed are medians over rounds, and the median difference from MultiMix+.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from pathlib import Path
 from multimix.config import RunConfig
 from multimix.data.phantom import write_dataset
 from multimix.prepare import prepare
-from multimix.recipes import METHODS, TEACHER, ours
+from multimix.recipes import METHODS, OURS, ours
 from multimix.trainer import Trainer
 
 
 def measure(size: int, rounds: int, precision: str) -> dict[str, dict[str, float]]:
-    """Name of a method -> median seconds of a step, and how much longer it takes than MultiMix-T's."""
+    """Name of a method -> median seconds of a step, and how much longer it takes than MultiMix+'s."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_dataset(folder, size=size, test=0, other=0)
@@ -37,7 +37,7 @@ def measure(size: int, rounds: int, precision: str) -> dict[str, dict[str, float
                 seconds[key].append(time.perf_counter() - begun)
         for trainer in trainers.values():
             trainer.log.close()
-    reference = next(seconds[key] for key, row in METHODS.items() if row is TEACHER)
+    reference = next(seconds[key] for key, row in METHODS.items() if row is OURS)
     return {
         METHODS[key].name: {
             "seconds": statistics.median(values),
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = measure(given.size, given.rounds, given.precision)
-    print("| method | seconds a step | more than MultiMix-T |\n| --- | ---: | ---: |")
+    print("| method | seconds a step | more than MultiMix+ |\n| --- | ---: | ---: |")
     for name, row in found.items():
         print(f"| {name} | {row['seconds']:.3f} | {row['more']:+.3f} |")
     if given.json:

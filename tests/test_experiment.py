@@ -6,6 +6,7 @@ import pytest
 
 from multimix.errors import UsageError
 from multimix.experiment import SPECS, Spec
+from multimix.recipes import recipe
 
 
 def test_the_grid_is_methods_times_the_budgets_they_use_times_seeds() -> None:
@@ -24,18 +25,21 @@ def test_the_published_table_is_a_spec() -> None:
 
 def test_a_method_may_depart_from_what_all_share() -> None:
     changes = {"objective": {"dice_weight": 9}, "optim": {"steps": 7}}
-    spec = Spec(methods=("u-net", "multimix-t"), seeds=(0,), own={"multimix-t": changes})
+    spec = Spec(methods=("u-net", "multimix-plus"), seeds=(0,), own={"multimix-plus": changes})
     one, other = (cell.config(spec, Path("data")) for cell in spec.cells())
     assert (one.objective, one.optim) == (spec.run.objective, spec.run.optim)
     assert (other.objective.dice_weight, other.optim.steps) == (9.0, 7)
-    assert Spec.read(Path("quick")).run_of("multimix-t").objective.dice_weight == 50
+    ours = recipe("ours")
+    for name in ("quick", "ours"):
+        run = Spec.read(Path(name)).run_of("multimix-plus")
+        assert (run.objective, run.streams) == (ours.objective, ours.streams)
     with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
         Spec(own={"u-net": {"objective": {"dice": 1}}})
     with pytest.raises(UsageError, match="--method 'unet'"):
         Spec(own={"unet": {}})
 
 
-@pytest.mark.parametrize("name", ["quick", "labels", "teacher", "ablations", "smoke"])
+@pytest.mark.parametrize("name", ["quick", "ours", "ablations", "labels", "smoke"])
 def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
     assert (SPECS / f"{name}.yaml").is_file()
     assert Spec.read(Path(name)).tuning

@@ -74,7 +74,7 @@ def test_methods_stand_out_from_the_ground(palette: dict[str, str], ground: str)
 def test_every_method_has_a_mark_of_its_own_and_each_but_the_ablations_a_colour():
     assert list(style.MARKS) == list(style.COLOURS) == list(METHODS)
     assert len(set(style.MARKS.values())) == len(METHODS)
-    assert list(OWN) == list(style.DARK_COLOURS) == [*PAPER_METHODS, "multimix-t"]
+    assert list(OWN) == list(style.DARK_COLOURS) == [*PAPER_METHODS, "multimix-plus"]
     assert len(set(OWN.values())) == len(set(style.DARK_COLOURS.values())) == len(OWN)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from multimix.errors import UsageError
+from multimix.errors import MultimixError, UsageError
 from multimix.guards import alone
 
 HOLD = """
@@ -37,4 +37,11 @@ def test_a_second_process_is_refused_until_the_first_ends(
         with alone(folder), pytest.raises(UsageError, match="another process"), alone(folder):
             pass
     with alone(folder):
+        pass
+
+
+def test_a_folder_that_cannot_be_is_told_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused = pytest.raises(MultimixError, match=r"run: cannot be written \(Not a directory\)")
+    with refused, alone(tmp_path / "file" / "run"):
         pass

@@ -8,6 +8,7 @@ import torch
 
 import multimix
 from multimix.errors import UsageError
+from multimix.layers import is_channels_last
 from multimix.model import MultiMix
 from multimix.types import ModelOutput
 
@@ -164,3 +165,22 @@ def test_many_images_are_answered_as_one_by_one():
     for name in ("class_logits", "mask_logits", "saliency"):
         each = torch.cat([getattr(output, name) for output in single])
         torch.testing.assert_close(getattr(together, name), each, rtol=1e-5, atol=1e-6, msg=name)
+
+
+def test_at_16_bits_the_faster_layout_gives_nearly_the_same_answer():
+    model = seeded()
+    images = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    layouts: list[bool] = []
+    model.encoder.register_forward_pre_hook(
+        lambda module, inputs: layouts.append(is_channels_last(inputs[0]))
+    )
+    with torch.inference_mode():
+        exact = model(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(images)
+    assert layouts == [False, True]
+    for name in ("class_logits", "mask_logits"):
+        expected = getattr(exact, name)
+        off = (getattr(half, name).float() - expected).abs().mean() / expected.abs().mean()
+        assert 0 < off < 0.05, name
+    assert half.saliency.shape == images.shape

@@ -6,7 +6,7 @@ import pytest
 
 from multimix.config import RunConfig
 from multimix.errors import UsageError
-from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, RECIPES, TEACHER, Method, method, recipe
+from multimix.recipes import ABLATIONS, METHODS, OURS, PAPER_METHODS, RECIPES, Method, method, recipe
 
 FLAGS = ("classify", "segment", "bridge", "pseudo_labels", "consistency")
 
@@ -38,13 +38,14 @@ def test_the_papers_table_has_eight_rows():
 def test_each_ablation_leaves_one_ingredient_out_or_adds_one():
     flags = [field.name for field in fields(Method) if field.name != "name"]
     for name, row in ABLATIONS.items():
-        changed = {flag for flag in flags if getattr(row, flag) != getattr(TEACHER, flag)}
+        changed = {flag for flag in flags if getattr(row, flag) != getattr(OURS, flag)}
         # What is mixed by boxes are the teacher's images.
+        teacher = {"pseudo_labels", "teacher", "cutmix"}
         assert changed == {
-            "multimix-t": set(),
-            "multimix-t-no-teacher": {"teacher", "cutmix"},
-            "multimix-t-mask-teacher": {"mask_teacher"},
-        }.get(name, {name.removeprefix("multimix-t-no-")})
+            "multimix-plus": set(),
+            "multimix-t": teacher,
+            "multimix-t-mask-teacher": teacher | {"mask_teacher"},
+        }.get(name, {name.removeprefix("multimix-plus-no-").replace("-", "_")})
 
 
 def test_the_published_hyper_parameters():
@@ -76,14 +77,15 @@ def test_the_tuned_recipe_weighs_the_papers_terms_anew():
     assert (recipe("paper").method, recipe("tuned").method, recipe("ours").method) == (
         "multimix",
         "multimix",
-        "multimix-t",
+        "multimix-plus",
     )
     assert recipe("ours").objective == replace(recipe("tuned").objective, dice_weight=50.0)
+    assert recipe("ours").streams == replace(recipe("tuned").streams, balanced=False)
 
 
 def test_an_unknown_name_gets_the_known_ones():
     with pytest.raises(
-        UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix, multimix-t, .*\.$"
+        UsageError, match=r"--method 'unet'\. Choose one of: u-net, enc, .*, multimix, multimix-plus, .*\.$"
     ):
         method("unet")
     with pytest.raises(UsageError, match=r"--recipe 'best'\. Choose one of: ours, tuned, paper\.$"):

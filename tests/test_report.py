@@ -212,7 +212,7 @@ def test_missing_cells_are_named(bench: Path, written: Written):
     # A question that needs a missing method says so.
     assert "Not answered: needs enc-ssl and enc or umtl-ssl and umtl" in text
     # One that is not the paper's was not asked.
-    assert "each ingredient of MultiMix-T" not in text
+    assert "each ingredient of MultiMix+" not in text
 
 
 def test_a_hole_in_the_seeds_is_missing_without_a_spec(tmp_path: Path):
@@ -274,17 +274,17 @@ def test_questions_compare_the_right_cells(computed: tuple[Benchmark, Grid]):
 def test_a_question_with_a_named_and_a_chosen_partner_has_a_line_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(SKILL, "multimix-t", 0.97)
-    for method in ("u-net", "multimix", "multimix-t"):
+    monkeypatch.setitem(SKILL, "multimix-plus", 0.97)
+    for method in ("u-net", "multimix", "multimix-plus"):
         write_cell(tmp_path / "bench", method, 0)
     text = markdown_sections(results_sections(tmp_path / "bench"), 2)
     (best,) = [
-        line for line in text.splitlines() if line.startswith("- MultiMix-T against the best supervised")
+        line for line in text.splitlines() if line.startswith("- MultiMix+ against the best supervised")
     ]
     assert "against U-Net" in best
     assert "MultiMix)" not in best
-    assert "against MultiMix" not in best.removeprefix("- MultiMix-T against")
-    assert sum(line.startswith("- MultiMix-T against MultiMix (") for line in text.splitlines()) == 1
+    assert "against MultiMix" not in best.removeprefix("- MultiMix+ against")
+    assert sum(line.startswith("- MultiMix+ against MultiMix (") for line in text.splitlines()) == 1
 
 
 def test_the_main_budget_has_one_setting_per_method(tmp_path: Path):

@@ -206,7 +206,7 @@ def test_half_precision_trains_and_says_nothing_of_it(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork, which makes killing quick")
-@pytest.mark.parametrize("name", ["multimix", "multimix-t"])
+@pytest.mark.parametrize("name", ["multimix", "multimix-plus", "multimix-t"])
 def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path, name: str) -> None:
     moved = []
     for parts in (1, 2):

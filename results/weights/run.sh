@@ -11,6 +11,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 
 # The arguments of `multimix train`; the model card quotes these lines.
 TRAIN=(
+  --method multimix-t --recipe tuned --set objective.dice_weight=50
   --class-source kermany,nih --mask-source kermany_v7
   --class-labels all --mask-labels all
   --size 128 --precision bf16-mixed --seed 0 --steps 3000 --set validate_every=250

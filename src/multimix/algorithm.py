@@ -1,4 +1,4 @@
-"""Algorithm 1: what one step minimises, for every method of `recipes.METHODS`; and ours, which shares its parts."""
+"""Algorithm 1: what one step minimises, for every method of `recipes.METHODS`, the paper's and ours."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -63,13 +63,14 @@ class Objective(nn.Module):
             answer = self.model.answer(batch.labelled_masks.images, rng)
             masks = answer.masks.float()
             dice = dice_loss(masks, batch.labelled_masks.masks)
+            # Ours: masks teach the classifier where to look
             if answer.location is not None:
                 location = location_loss(answer.location.float(), batch.labelled_masks.masks)
             # Step 4: predictions on unlabelled images must look like those on labelled ones
             if batch.unlabelled_masks is not None:
                 unlabelled = self.model.segment(batch.unlabelled_masks, rng).float()
                 consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled)
-        # Ours, in place of steps 2 and 4: on unlabelled images of both tasks, agree with the teacher where it is sure
+        # In place of steps 2 and 4: on unlabelled images of both tasks, agree with the teacher where it is sure
         if batch.pseudo_labelled is not None:
             given = batch.pseudo_labelled
             if given.masks is None:

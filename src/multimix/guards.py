@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from multimix.config import RunConfig
-from multimix.errors import TrainingError, UsageError
+from multimix.errors import MultimixError, TrainingError, UsageError
 
 LOCK = ".lock"
 """Held by the process that writes into a folder; hidden, empty, and free again when that process ends, however."""
@@ -21,14 +21,21 @@ PATIENCE = 10.0
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """No other process writes into `folder` meanwhile, which is made as needed; UsageError where one does."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """No other process writes into `folder` meanwhile, which is made as needed.
+
+    UsageError where one does, MultimixError where nobody can.
+    """
     lock = FileLock(folder / LOCK)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=PATIENCE)
     except Timeout as error:
         raise UsageError(
             f"{folder}: another process is at work in this folder. Wait for its end, stop it, or choose another --out."
+        ) from error
+    except OSError as error:
+        raise MultimixError(
+            f"{folder}: cannot be written ({error.strerror}). Choose another folder or change its permissions."
         ) from error
     try:
         yield

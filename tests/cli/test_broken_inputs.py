@@ -413,7 +413,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     ),
     "no source": (
         ["--class-source", ""],
-        "MultiMix-T needs --class-source. Sources in .*: lungs, wards. Name one",
+        r"MultiMix\+ needs --class-source. Sources in .*: lungs, wards. Name one",
     ),
     "a field that does not exist": (
         ["--set", "optim.speed=1"],

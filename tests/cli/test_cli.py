@@ -117,8 +117,10 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     answer = run("train", manifest, *tiny.OPTIONS, "--out", folder)
     assert (answer.code, answer.errors) == (0, [])
     assert f"{folder}: 4 steps" in answer.out
-    ours = replace(tiny.run_config(manifest), method="multimix-t", objective=recipe("ours").objective)
-    assert RunConfig.read(folder / "config.yaml") == ours
+    given, ours = tiny.run_config(manifest), recipe("ours")
+    streams = replace(given.streams, balanced=False)
+    expected = replace(given, method="multimix-plus", objective=ours.objective, streams=streams)
+    assert RunConfig.read(folder / "config.yaml") == expected
 
     answer = run("evaluate", folder)
     assert (answer.code, answer.errors) == (0, [])

@@ -66,7 +66,8 @@ def names(text: str) -> tuple[str, ...]:
     help="Whether an image may show several classes ('a|b'), or 'none'. [default: exclusive]",
 )
 @click.option(
-    "--method", help="multimix-t, or one of the paper: multimix, umtl, enc, u-net, ... [default: multimix-t]"
+    "--method",
+    help="multimix-plus, or one of the paper: multimix, umtl, enc, u-net, ... [default: multimix-plus]",
 )
 @click.option(
     "--recipe", help="Hyper-parameters: ours, paper, or tuned (the paper, for few labels). [default: ours]"

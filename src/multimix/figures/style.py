@@ -25,7 +25,7 @@ COLOURS = {
     "umtl-ssl": "#f3950a",
     "umtl-s-ssl": "#970093",
     "multimix": "#ab360a",
-    "multimix-t": "#030619",
+    "multimix-plus": "#030619",
 }
 DARK_COLOURS = {
     "u-net": "#4466ff",
@@ -36,7 +36,7 @@ DARK_COLOURS = {
     "umtl-ssl": "#ffb83d",
     "umtl-s-ssl": "#c1139e",
     "multimix": "#cf4f14",
-    "multimix-t": "#1d20fb",
+    "multimix-plus": "#1d20fb",
 }
 """The same for a dark page: lighter, of the same hues."""
 
@@ -49,12 +49,12 @@ MARKS = {
     "umtl-ssl": "<",
     "umtl-s-ssl": "X",
     "multimix": "o",
-    "multimix-t": "*",
-    "multimix-t-no-teacher": "h",
-    "multimix-t-no-cutmix": "p",
-    "multimix-t-no-style": "d",
-    "multimix-t-no-locate": "H",
-    "multimix-t-no-bridge": ">",
+    "multimix-plus": "*",
+    "multimix-plus-no-style": "d",
+    "multimix-plus-no-locate": "H",
+    "multimix-plus-no-bridge": ">",
+    "multimix-plus-no-pseudo-labels": "p",
+    "multimix-t": "h",
     "multimix-t-mask-teacher": "1",
 }
 

@@ -38,15 +38,15 @@ QUESTIONS = (
     ),
     Question("multimix", "Is MultiMix better than the best supervised method?", (("multimix", ""),)),
     Question(
-        "teacher",
-        "Is MultiMix-T better than the best supervised method, and than MultiMix?",
-        (("multimix-t", ""), ("multimix-t", "multimix")),
+        "ours",
+        "Is MultiMix+ better than the best supervised method, and than MultiMix?",
+        (("multimix-plus", ""), ("multimix-plus", "multimix")),
         ours=True,
     ),
     Question(
         "ingredients",
-        "What does each ingredient of MultiMix-T add?",
-        tuple(("multimix-t", name) for name in ABLATIONS if name != "multimix-t"),
+        "What does each ingredient of MultiMix+ add?",
+        tuple(("multimix-plus", name) for name in ABLATIONS if name != "multimix-plus"),
         ours=True,
     ),
 )
