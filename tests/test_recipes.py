@@ -40,9 +40,10 @@ def test_each_ablation_leaves_one_ingredient_out_or_adds_one():
     for name, row in ABLATIONS.items():
         changed = {flag for flag in flags if getattr(row, flag) != getattr(OURS, flag)}
         # What is mixed by boxes are the teacher's images.
-        teacher = {"pseudo_labels", "teacher", "cutmix"}
+        teacher = {"pseudo_labels", "class_style", "teacher", "cutmix"}
         assert changed == {
             "multimix-plus": set(),
+            "multimix-plus-class-style": {"class_style"},
             "multimix-t": teacher,
             "multimix-t-mask-teacher": teacher | {"mask_teacher"},
         }.get(name, {name.removeprefix("multimix-plus-no-").replace("-", "_")})

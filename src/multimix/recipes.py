@@ -30,7 +30,9 @@ class Method:
     cutmix: bool = False
     """What the student sees of unlabelled images shows a box of another one."""
     style: bool = False
-    """Views vary the rendering (tone curve, uneven field, sharpness, Fourier amplitude), and mask images the frame."""
+    """Mask images vary in rendering (tone curve, uneven field, sharpness, Fourier amplitude) and frame."""
+    class_style: bool = False
+    """With `style`: labelled class images, too, vary in rendering."""
     locate: bool = False
     """Classes are pooled inside a coarse map of the structures: the bridge's way back."""
 
@@ -65,12 +67,13 @@ PAPER_METHODS = {
 OURS = replace(PAPER_METHODS["multimix"], name="MultiMix+", consistency=False, style=True, locate=True)
 """The default. The paper's second term of Eq. (2) compares images of different people, and is left out."""
 
-TEACHER = replace(OURS, name="MultiMix-T", pseudo_labels=False, teacher=True, cutmix=True)
-"""OURS with a teacher in place of the network's own pseudo-labels."""
+TEACHER = replace(OURS, name="MultiMix-T", pseudo_labels=False, class_style=True, teacher=True, cutmix=True)
+"""The forerunner of OURS, with a teacher in place of the network's own pseudo-labels."""
 
 ABLATIONS = {
     "multimix-plus": OURS,
     "multimix-plus-no-style": replace(OURS, name="without style", style=False),
+    "multimix-plus-class-style": replace(OURS, name="with class style", class_style=True),
     "multimix-plus-no-locate": replace(OURS, name="without location", locate=False),
     "multimix-plus-no-bridge": replace(OURS, name="without bridge", bridge=False),
     "multimix-plus-no-pseudo-labels": replace(OURS, name="without pseudo-labels", pseudo_labels=False),

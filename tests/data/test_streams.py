@@ -12,7 +12,7 @@ from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.data.streams import Sampler, Streams, Walk, encode_labels
-from multimix.recipes import METHODS, TEACHER, Method
+from multimix.recipes import METHODS, OURS, TEACHER, Method
 from multimix.types import MultiMixBatch, Record
 
 SIDE = 16
@@ -290,6 +290,16 @@ def test_styles_vary_labelled_images_half_the_time() -> None:
         changed += (a.images != b.images).flatten(1).any(dim=1).tolist()
     assert 10 <= sum(changed) <= 30  # of 40
     assert equal(styled.batch(3), streams(row=TEACHER).batch(3))
+
+
+def test_class_images_keep_their_rendering_unless_the_method_says_otherwise() -> None:
+    plain, styled = streams(row=replace(OURS, style=False)).batch(0), streams(row=OURS).batch(0)
+    other = streams(row=replace(OURS, class_style=True))
+    assert torch.equal(plain.labelled_classes.images, styled.labelled_classes.images)  # type: ignore[union-attr]
+    assert not torch.equal(plain.labelled_masks.images, styled.labelled_masks.images)  # type: ignore[union-attr]
+    seen = [other.batch(step).labelled_classes for step in range(3)]
+    kept = [streams(row=OURS).batch(step).labelled_classes for step in range(3)]
+    assert any(not torch.equal(a.images, b.images) for a, b in zip(seen, kept, strict=True))  # type: ignore[union-attr]
 
 
 def test_with_styles_half_of_the_mask_images_are_framed_with_their_masks() -> None:

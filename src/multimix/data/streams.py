@@ -121,7 +121,9 @@ class Streams:
             chosen, images = self._images("labelled_classes", step, config.classes)
             view = weak_view(images, how, generator(self.seed, "classes", step))
             labels = self.labels[chosen].to(self.device)
-            labelled_classes = LabelledClasses(self._styled(view, "classes", step), labels)
+            if self.method.class_style:
+                view = self._styled(view, "classes", step)
+            labelled_classes = LabelledClasses(view, labels)
         if "labelled_masks" in self.samplers:
             chosen, images = self._images("labelled_masks", step, config.masks)
             masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()

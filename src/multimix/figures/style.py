@@ -51,6 +51,7 @@ MARKS = {
     "multimix": "o",
     "multimix-plus": "*",
     "multimix-plus-no-style": "d",
+    "multimix-plus-class-style": "8",
     "multimix-plus-no-locate": "H",
     "multimix-plus-no-bridge": ">",
     "multimix-plus-no-pseudo-labels": "p",
