@@ -30,8 +30,9 @@ def test_a_method_may_depart_from_what_all_share() -> None:
     assert (one.objective, one.optim) == (spec.run.objective, spec.run.optim)
     assert (other.objective.dice_weight, other.optim.steps) == (9.0, 7)
     ours = recipe("ours")
-    for name in ("quick", "ours"):
-        run = Spec.read(Path(name)).run_of("multimix-plus")
+    rows = ("quick", "multimix-plus"), ("ours", "multimix-plus"), ("ours", "multimix-plus-class-style")
+    for name, row in rows:
+        run = Spec.read(Path(name)).run_of(row)
         assert (run.objective, run.streams) == (ours.objective, ours.streams)
     with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
         Spec(own={"u-net": {"objective": {"dice": 1}}})

@@ -302,7 +302,8 @@ def train(
     """Train `config` into `folder`, or go on where it stopped; returns the finished trainer.
 
     The folder holds config.yaml, run.json (versions, data fingerprints), split.csv (who played which role),
-    log.jsonl, best.safetensors (the weights to use) and last.safetensors (the state to resume).
+    log.jsonl, best.safetensors (the weights to use), last.safetensors (the state to resume) and, hidden, the lock
+    that keeps other processes out.
     """
     _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
