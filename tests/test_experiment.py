@@ -40,7 +40,7 @@ def test_a_method_may_depart_from_what_all_share() -> None:
         Spec(own={"unet": {}})
 
 
-@pytest.mark.parametrize("name", ["quick", "ours", "ablations", "labels", "smoke"])
+@pytest.mark.parametrize("name", ["quick", "ours", "ablations", "long", "labels", "smoke"])
 def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
     assert (SPECS / f"{name}.yaml").is_file()
     assert Spec.read(Path(name)).tuning

@@ -80,11 +80,10 @@ def bench(
     report(2, todo)
     results["train_step_bf16"] = _compare(step.ours_bf16, yardstick, pairs)
     report(3, todo)
-    with _Arithmetic() as counter:
-        step.ours()
-    gflop = counter.operations / 1e9
+    gflop = _gflop(step.ours)
     results["train_step"] |= {
         "gflop": gflop,
+        **({"naive_gflop": _gflop(yardstick)} if yardstick else {}),
         "share_of_peak": gflop / results["train_step"]["seconds"] / results["peak_gflops"]["float32"],
         "share_by_part": _shares(step.ours),
     }
@@ -217,6 +216,12 @@ class _Arithmetic(TorchDispatchMode):
         if count is not None:
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out
+
+
+def _gflop(work: Callable[[], object]) -> float:
+    with _Arithmetic() as counter:
+        work()
+    return counter.operations / 1e9
 
 
 def _inference(naive: ModuleType | None, size: int, images: int, pairs: int) -> dict[str, float]:
