@@ -1,4 +1,4 @@
-"""Copy of a benchmark what the repository keeps: tables, scores, pictures that may be shown, who was labelled.
+"""Copy of a benchmark what the repository keeps: tables, scores, pictures that may be shown, who was labelled, logs.
 
     python tools/keep_results.py BENCHMARK results/quick
 
@@ -10,7 +10,7 @@ import json
 import shutil
 from pathlib import Path
 
-FILES = ("cell.json", "per_image.parquet", "scores.json", "run/split.csv", "run/run.json")
+FILES = ("cell.json", "per_image.parquet", "scores.json", "run/split.csv", "run/run.json", "run/log.jsonl")
 
 
 def main() -> None:
