@@ -34,6 +34,8 @@ def test_a_method_may_depart_from_what_all_share() -> None:
     for name, row in rows:
         run = Spec.read(Path(name)).run_of(row)
         assert (run.objective, run.streams) == (ours.objective, ours.streams)
+    default = Spec.read(Path("long")).run_of("multimix-plus")
+    assert (default.objective, default.streams, default.optim) == (ours.objective, ours.streams, ours.optim)
     with pytest.raises(UsageError, match=r"Unknown configuration field 'objective\.dice'"):
         Spec(own={"u-net": {"objective": {"dice": 1}}})
     with pytest.raises(UsageError, match="--method 'unet'"):

@@ -82,6 +82,10 @@ def test_the_tuned_recipe_weighs_the_papers_terms_anew():
     )
     assert recipe("ours").objective == replace(recipe("tuned").objective, dice_weight=50.0)
     assert recipe("ours").streams == replace(recipe("tuned").streams, balanced=False)
+    assert (recipe("tuned").optim.steps, recipe("ours").optim) == (
+        500,
+        replace(recipe("tuned").optim, steps=1000),
+    )
 
 
 def test_an_unknown_name_gets_the_known_ones():
