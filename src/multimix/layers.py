@@ -101,7 +101,8 @@ def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
     # The full range: random_() alone leaves the sign bit at zero, and every eighth byte below 128.
     words.random_(-(2**63), None, generator=rng)
     cut = round(p * 256)
-    keep = words.view(torch.uint8)[: x.numel()].ge_(cut)  # in place, as making booleans takes ten times as long
+    # In place: making booleans takes ten times as long.
+    keep = words.view(torch.uint8)[: x.numel()].ge_(cut)
     # Laid out like x, so that a channels-last activation is not shuffled.
     keep = torch.as_strided(keep, x.shape, x.stride()) if _is_dense(x) else keep.view(x.shape)
     return x * keep.to(x.dtype).mul_(256 / (256 - cut))
