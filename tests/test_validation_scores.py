@@ -1,0 +1,46 @@
+"""tools/validation_scores.py: the best score of each run's log, the mean over the seeds that all methods have."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def keep(folder: Path, method: str, steps: int, seed: int, scores: list[float]) -> None:
+    """A cell as tools/keep_results.py leaves it; lines of losses, which have no score, between the validations."""
+    run = folder / f"{method}-s{seed}" / "run"
+    run.mkdir(parents=True)
+    cell = {"method": method, "steps": steps, "seed": seed}
+    (run.parent / "cell.json").write_text(json.dumps(cell), "utf-8")
+    lines = [line for score in scores for line in ({"dice": 0.9}, {"score": score})]
+    (run / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+
+
+def test_best_of_every_run_and_mean_of_common_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path / "long", "umtl-s", 1000, 0, [0.5, 0.9, 0.7])
+    keep(tmp_path / "short", "umtl-s", 500, 0, [0.75])
+    keep(tmp_path / "short", "umtl-s", 500, 1, [0.25])
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("validation_scores")
+    monkeypatch.setattr("sys.argv", ["validation_scores.py", str(tmp_path / "long"), str(tmp_path / "short")])
+    assert tool.main() == 0
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split() for row in rows] == [
+        ["|", "UMTL-S", "|", "500", "|", "0.7500", "|", "0.2500", "|", "0.7500", "|"],
+        ["|", "UMTL-S", "|", "1000", "|", "0.9000", "|", "|", "0.9000", "|"],
+    ]
+
+
+def test_a_folder_without_cells_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("validation_scores")
+    monkeypatch.setattr("sys.argv", ["validation_scores.py", str(tmp_path)])
+    assert tool.main() == 1
+    assert "no finished cell" in capsys.readouterr().err
