@@ -56,8 +56,8 @@ def test_step_decay(step: int, expected: float):
 @pytest.mark.parametrize(
     ("size", "streams", "expected"),
     [
-        (256, (10, 10, 10), 5),
-        (128, (16, 16, 8), 2),
+        (256, (10, 10, 10), 10),
+        (128, (16, 16, 8), 4),
         (64, (16, 16, 8), 1),
         (512, (16, 16, 8), 8),
         (256, (7, 7, 7), 7),

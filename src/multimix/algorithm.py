@@ -45,31 +45,33 @@ class Objective(nn.Module):
     def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
         """One pass over the streams that the method uses; `rng` switches dropout on."""
         classification = pseudo = kept = dice = consistency = pseudo_mask = location = kept_pixels = None
-        # Step 1: labelled class images; encoder and head alone
-        if batch.labelled_classes is not None:
-            logits = self.model.classify(batch.labelled_classes.images, rng)
-            classification = classification_loss(logits, batch.labelled_classes.labels)
-        # Step 2: the weak view proposes a class, the strong view must agree where that was confident
+        # Step 1: the weak view proposes a class
+        weak = None
         if batch.unlabelled_classes is not None:
             with no_grad():
                 weak = self.model.classify(batch.unlabelled_classes.weak, rng)
-            strong = self.model.classify(batch.unlabelled_classes.strong, rng)
-            pseudo, kept = pseudo_label_loss(
-                weak, strong, self.weights.threshold, multi_label=self.multi_label
-            )
+        # Step 2: labelled class images; and the strong view, which must agree where the weak one was confident
+        if batch.labelled_classes is not None:
+            images, views = batch.labelled_classes.images, batch.unlabelled_classes
+            logits = self.model.classify(_joined(images, None if views is None else views.strong), rng)
+            classification = classification_loss(logits[: len(images)], batch.labelled_classes.labels)
+            if weak is not None:
+                pseudo, kept = pseudo_label_loss(
+                    weak, logits[len(images) :], self.weights.threshold, multi_label=self.multi_label
+                )
         # Step 3: labelled mask images, the decoder guided by the classifier's saliency
         if batch.labelled_masks is not None:
             # In float32: at 16 bits a sum over pixels, and 1 - p where p is near 1, are several percent off.
-            answer = self.model.answer(batch.labelled_masks.images, rng)
-            masks = answer.masks.float()
+            images = batch.labelled_masks.images
+            answer = self.model.answer(_joined(images, batch.unlabelled_masks), rng)
+            masks, unlabelled_masks = answer.masks.float().tensor_split([len(images)])
             dice = dice_loss(masks, batch.labelled_masks.masks)
             # Ours: masks teach the classifier where to look
             if answer.location is not None:
-                location = location_loss(answer.location.float(), batch.labelled_masks.masks)
+                location = location_loss(answer.location[: len(images)].float(), batch.labelled_masks.masks)
             # Step 4: predictions on unlabelled images must look like those on labelled ones
             if batch.unlabelled_masks is not None:
-                unlabelled = self.model.segment(batch.unlabelled_masks, rng).float()
-                consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled)
+                consistency = CONSISTENCIES[self.weights.consistency](masks, unlabelled_masks)
         # In place of steps 2 and 4: on unlabelled images of both tasks, agree with the teacher where it is sure
         if batch.pseudo_labelled is not None:
             given = batch.pseudo_labelled
@@ -86,6 +88,11 @@ class Objective(nn.Module):
         return LossBreakdown(
             classification, pseudo, dice, consistency, kept, pseudo_mask, location, kept_pixels
         )
+
+
+def _joined(images: Tensor, others: Tensor | None) -> Tensor:
+    """Both in one batch: half as many passes, each of a size that keeps a GPU busy."""
+    return images if others is None else cat([images, others])
 
 
 @no_grad()

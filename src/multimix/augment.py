@@ -6,13 +6,19 @@ drawn on the device, from a seed drawn with the rest.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import kornia.enhance
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+
+
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on the device, without waiting for what a CUDA device has still to do."""
+    # Memory that is not pinned is copied before the call returns, so the values may go out of scope.
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 def _uniform(count: int, low: float, high: float, rng: Generator) -> Tensor:
@@ -97,14 +103,14 @@ class Affine:
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) -> the same shape, bilinear."""
         grid = F.affine_grid(
-            self.matrix.to(images.device, images.dtype), list(images.shape), align_corners=False
+            sent(self.matrix.to(images.dtype), images.device), list(images.shape), align_corners=False
         )
         # A black frame would tell the classifier of a shift that no radiograph has.
         views = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
         if self.framed is None:
             return views
         inside = (grid.abs().amax(dim=3) <= 1)[:, None]
-        return views * (inside | ~self.framed.to(images.device).view(-1, 1, 1, 1))
+        return views * (inside | ~sent(self.framed, images.device).view(-1, 1, 1, 1))
 
     def apply_to_masks(self, masks: Tensor) -> Tensor:
         """(B S H W) of 0 and 1 -> the same."""
@@ -135,7 +141,7 @@ class Exposure:
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) in [0, 1] -> the same."""
         gamma, contrast, brightness, noise = (
-            value.view(-1, 1, 1, 1).to(images.device)
+            sent(value, images.device).view(-1, 1, 1, 1)
             for value in (self.gamma, self.contrast, self.brightness, self.noise)
         )
         grain = torch.empty_like(images).normal_(
@@ -156,35 +162,37 @@ def _contrast(x: Tensor, level: Tensor) -> Tensor:
     return mean + (x - mean) * (0.05 + 0.9 * level).view(-1, 1, 1, 1)
 
 
-def _geometric(**limits: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """One geometric operation; the sign of `level` is its direction."""
-
-    def operation(x: Tensor, level: Tensor) -> Tensor:
-        zero, one = torch.zeros_like(level), torch.ones_like(level)
-        values = {"degrees": zero, "scale_x": one, "scale_y": one, "shear_x": zero, "shear_y": zero}
-        values |= {"shift_x": zero, "shift_y": zero}
-        values |= {name: level * limit for name, limit in limits.items()}
-        return Affine.build(**values).apply(x)
-
-    return operation
-
-
-STRONG_OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+RENDERINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "autocontrast": _autocontrast,
     "brightness": lambda x, level: x * (0.05 + 0.9 * level.abs()).view(-1, 1, 1, 1),
     "contrast": lambda x, level: _contrast(x, level.abs()),
     "equalize": lambda x, level: kornia.enhance.equalize(x),
-    "identity": lambda x, level: x,
     "posterize": lambda x, level: kornia.enhance.posterize(x, 8 - (4 * level.abs()).round().int()),
-    "rotate": _geometric(degrees=30.0),
     "sharpness": lambda x, level: kornia.enhance.sharpness(x, 0.05 + 0.9 * level.abs()),
-    "shear_x": _geometric(shear_x=0.3),
-    "shear_y": _geometric(shear_y=0.3),
     "solarize": lambda x, level: kornia.enhance.solarize(x, 1 - level.abs()),
-    "translate_x": _geometric(shift_x=0.3),
-    "translate_y": _geometric(shift_y=0.3),
 }
-"""Images (B C H W) and signed levels (B,) in [-1, 1] -> images. Ranges: FixMatch, arXiv:2001.07685, Table 12."""
+"""Images (B C H W) and signed levels (B,) in [-1, 1] -> images."""
+
+MOVES = {
+    "rotate": ("degrees", 30.0),
+    "shear_x": ("shear_x", 0.3),
+    "shear_y": ("shear_y", 0.3),
+    "translate_x": ("shift_x", 0.3),
+    "translate_y": ("shift_y", 0.3),
+}
+"""What of `Affine.build` an operation changes, and by how much at level 1."""
+
+STRONG_OPERATIONS = tuple(sorted((*RENDERINGS, *MOVES, "identity")))
+"""Names; a level's sign is a direction. Ranges: FixMatch, arXiv:2001.07685, Table 12."""
+
+
+def _moved(images: Tensor, names: Sequence[str], levels: Tensor) -> Tensor:
+    """(B C H W), each by its own one of MOVES and its level (B,)."""
+    values = {field: torch.zeros_like(levels) for field, _ in MOVES.values()}
+    for name, (field, limit) in MOVES.items():
+        values[field] += levels * limit * torch.tensor([own == name for own in names])
+    one = torch.ones_like(levels)
+    return Affine.build(scale_x=one, scale_y=one, **values).apply(images)
 
 
 @dataclass(frozen=True)
@@ -210,15 +218,20 @@ class StrongOperations:
 
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) in [0, 1] -> the same."""
-        for operations, levels in zip(self.operations, self.levels, strict=True):
+        for operations, levels in zip(self.operations.tolist(), self.levels, strict=True):
+            names, applied = [STRONG_OPERATIONS[index] for index in operations], (levels != 0).tolist()
             result = images.clone()
-            for index, operation in enumerate(STRONG_OPERATIONS.values()):
-                # Indices are found on the CPU, where they were drawn: the device is not waited for.
-                rows = ((operations == index) & (levels != 0)).nonzero().flatten()
-                if len(rows):
-                    where = rows.to(images.device)
-                    result[where] = operation(images[where], levels[rows].to(images.device)).clamp(0, 1)
-            images = result
+            for group in (*({name} for name in RENDERINGS), set(MOVES)):
+                # Rows are found on the CPU, where operations were drawn: the device is not waited for.
+                rows = [row for row, name in enumerate(names) if name in group and applied[row]]
+                if not rows:
+                    continue
+                where, own = sent(torch.tensor(rows), images.device), [names[row] for row in rows]
+                if own[0] in MOVES:
+                    result[where] = _moved(images[where], own, levels[rows])
+                else:
+                    result[where] = RENDERINGS[own[0]](images[where], sent(levels[rows], images.device))
+            images = result.clamp_(0, 1)
         return images
 
 
@@ -276,7 +289,7 @@ class Style:
     def apply(self, images: Tensor) -> Tensor:
         """(B C H W) in [0, 1] -> the same."""
         curve, field, sharpness = (
-            value.to(images.device) for value in (self.curve, self.field, self.sharpness)
+            sent(value, images.device) for value in (self.curve, self.field, self.sharpness)
         )
         cell = (images * 5).long().clamp_(0, 4)
         flat = cell.flatten(1)
@@ -297,7 +310,7 @@ def amplitude_mix(images: Tensor, others: Tensor, share: Tensor) -> Tensor:
     """
     spectrum = torch.fft.rfft2(images)
     amplitude = spectrum.abs()
-    mixed = amplitude.lerp(torch.fft.rfft2(others).abs(), share.view(-1, 1, 1, 1).to(images.device))
+    mixed = amplitude.lerp(torch.fft.rfft2(others).abs(), sent(share, images.device).view(-1, 1, 1, 1))
     ratio = mixed / amplitude.clamp_min(1e-6)
     return torch.fft.irfft2(spectrum * ratio, images.shape[-2:]).clamp_(0, 1)
 

@@ -194,7 +194,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
     """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
-    predictor = load(folder / "run")
+    predictor = load(folder / "run", trainer.fabric.device)
     # The paper's accuracy is of the most probable class; an operating point is a choice beyond the method.
     predictor = replace(predictor, reliability=replace(predictor.reliability, thresholds=()))
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()

@@ -6,13 +6,17 @@ a step's time goes once convolutions run at the processor's speed.
 Layout decides between two roundings of the same values. Contiguous maps are normalised by the framework's own kernel,
 so that an answer equals the published network's to the last bit: a saliency map has jumps, and a last bit may decide
 on which side of a rectifier or which pixel of a pool an activation lies. Channels-last maps, those of training, are
-normalised faster.
+normalised faster; on a CUDA device by kernels of our own, see `fused`.
 """
+
+import functools
+import importlib.util
+from types import ModuleType
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 
 SLOPE = 0.2
 """Of the leaky ReLU below zero."""
@@ -34,6 +38,21 @@ def channels_last(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
 def is_channels_last(x: Tensor) -> bool:
     """Whether `channels_last` would leave x (B C H W) as it is; said by the strides, also of a single channel."""
     return x.stride(1) == 1
+
+
+@functools.cache
+def _kernels() -> ModuleType | None:
+    """`fused`, where Triton is there to compile it."""
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from multimix import fused
+
+    return fused
+
+
+def _fused(x: Tensor) -> ModuleType | None:
+    """The kernels for x (B C H W), None where the framework's operations have to do."""
+    return _kernels() if x.is_cuda and is_channels_last(x) else None
 
 
 class _NormalisedLeakyReLU(torch.autograd.Function):
@@ -84,19 +103,51 @@ def _standardise(x: Tensor) -> tuple[Tensor, Tensor]:
     return y, rstd.view(images, channels, 1, 1).to(x.dtype)
 
 
+def convolve(x: Float[Tensor, "B C H W"], conv: nn.Conv2d) -> Float[Tensor, "B D H W"]:
+    """`conv`, of which the output is normalised next.
+
+    That takes a channel's constant out again, so on a CUDA device, where adding it and its gradient are two more walks
+    over the map, the bias is left out.
+    """
+    return F.conv2d(x, conv.weight, conv.bias if _fused(x) is None else None, padding=conv.padding)
+
+
 def normalise(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
     """InstanceNorm without affine parameters, then LeakyReLU 0.2; a 1 x 1 map becomes zero, but for rounding."""
+    if (kernels := _fused(x)) is not None:
+        return kernels.normalise(x, SLOPE, EPSILON)
     return _NormalisedLeakyReLU.apply(x)
+
+
+def pool(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H/2 W/2"]:
+    """The largest of each 2 x 2 pixels; H and W are even."""
+    if (kernels := _fused(x)) is not None:
+        return kernels.pool(x)
+    return F.max_pool2d(x, 2)
+
+
+def upsample_and_join(
+    x: Float[Tensor, "B C h w"], *others: Float[Tensor, "B _ H W"]
+) -> Float[Tensor, "B D H W"]:
+    """At twice its size, bilinear with aligned corners, joined to the channels of `others`, which have that size."""
+    if (kernels := _fused(x)) is not None:
+        return kernels.upsample_and_join(x, *others)
+    # Size, not scale, so that a 1 x 1 map is no special case.
+    x = F.interpolate(x, others[0].shape[-2:], mode="bilinear", align_corners=True)
+    return torch.cat([x, *others], dim=1)
 
 
 def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
     """Zero each element with probability `p` and scale the rest by 1/(1 - p); identity without `rng`.
 
     One random byte decides one element, so `p` is rounded to a multiple of 1/256 (1/4 is exact). Drawing
-    64-bit words and viewing them as bytes spares a CPU from drawing one float per element.
+    64-bit words and viewing them as bytes spares a CPU from drawing one float per element. The kernels of a CUDA
+    device draw one float per element.
     """
     if rng is None or p == 0:
         return x
+    if x.dim() == 4 and (kernels := _fused(x)) is not None:
+        return kernels.dropout(x, p, rng)
     words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device)
     # The full range: random_() alone leaves the sign bit at zero, and every eighth byte below 128.
     words.random_(-(2**63), None, generator=rng)

@@ -13,7 +13,16 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from multimix.errors import UsageError
-from multimix.layers import PIXELS_AT_ONCE, channels_last, dropout, is_channels_last, normalise
+from multimix.layers import (
+    PIXELS_AT_ONCE,
+    channels_last,
+    convolve,
+    dropout,
+    is_channels_last,
+    normalise,
+    pool,
+    upsample_and_join,
+)
 from multimix.saliency import input_gradient
 from multimix.types import ModelOutput, TaskLogits
 
@@ -35,7 +44,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, rng: Generator | None = None) -> Tensor:
         """(B inputs H W) -> (B outputs H W)."""
-        return dropout(normalise(self.conv2(normalise(self.conv1(x)))), self.p, rng)
+        x = normalise(convolve(x, self.conv1))
+        return dropout(normalise(convolve(x, self.conv2)), self.p, rng)
 
 
 class Encoder(nn.Module):
@@ -57,7 +67,7 @@ class Encoder(nn.Module):
         exact, features = not is_channels_last(x), list[Tensor]()
         for block in self.blocks:
             if features:
-                x = F.max_pool2d(features[-1], 2)
+                x = pool(features[-1])
                 x = x.contiguous() if exact else x
             features.append(channels_last(block(x, rng)))
         return features
@@ -116,10 +126,8 @@ class Decoder(nn.Module):
         """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
         x = features[-1]
         for skip, block in zip(features[-2::-1], self.blocks, strict=True):
-            # Size, not scale, so that a 1 x 1 map is no special case.
-            x = F.interpolate(x, skip.shape[-2:], mode="bilinear", align_corners=True)
-            parts = [x, skip] if bridge is None else [x, skip, channels_last(bridge)]
-            x, bridge = block(torch.cat(parts, dim=1), rng), None
+            others = [skip] if bridge is None else [skip, channels_last(bridge)]
+            x, bridge = block(upsample_and_join(x, *others), rng), None
         return self.last(x)
 
 

@@ -16,7 +16,9 @@ def parts(config: RunConfig, device: torch.device) -> int:
     if device.type != "cpu":
         return 1
     sizes = (streams.classes, streams.unlabelled_classes, streams.masks)
-    pixels, common = max(sizes) * config.data.size**2, math.gcd(*sizes)
+    # What goes through the network together: labelled and unlabelled images of a task.
+    pixels = max(streams.classes + streams.unlabelled_classes, 2 * streams.masks) * config.data.size**2
+    common = math.gcd(*sizes)
     divisors = [n for n in range(1, common + 1) if common % n == 0]
     return next((n for n in divisors if pixels / n <= PIXELS_AT_ONCE), common)
 

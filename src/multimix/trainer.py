@@ -12,12 +12,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Generator, Tensor
 
 from multimix.algorithm import Objective, gradient, teach
 from multimix.checkpoint import (
@@ -38,6 +39,7 @@ from multimix.io.writers import atomic_write, write_json
 from multimix.model import MultiMix
 from multimix.prepare import Prepared, prepare
 from multimix.recipes import method
+from multimix.recorded import RecordedGradient
 from multimix.runlog import RunLog
 from multimix.schedule import learning_rate, parts
 from multimix.seeds import derive, generator
@@ -82,7 +84,7 @@ class Trainer:
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
-        self.parts = parts(config, self.fabric.device)
+        self.gradient = self._gradient()
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
         self.recent: dict[str, list[Tensor]] = {}
@@ -132,20 +134,24 @@ class Trainer:
         batch = self._taught(self.streams.batch(self.step))
         rng = generator(self.config.seed, "dropout", self.step, on=self.fabric.device)
         self.optimizer.zero_grad(set_to_none=True)
-        terms = gradient(
-            self.objective,
-            batch,
-            rng,
-            parts=self.parts,
-            autocast=self.fabric.autocast,
-            backward=self.fabric.backward,
-        )
+        terms = self.gradient(batch, rng)
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
         decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
-        for name, tensor in self.model.state_dict().items():
-            self.average[name].lerp_(tensor, 1 - decay)
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.teacher.parameters()), list(self.model.parameters()), 1 - decay)
         return terms
+
+    def _gradient(self) -> Callable[[MultiMixBatch, Generator], LossBreakdown]:
+        device = self.fabric.device
+        how: dict[str, Any] = {
+            "parts": parts(self.config, device),
+            "autocast": self.fabric.autocast,
+            "backward": self.fabric.backward,
+        }
+        if device.type == "cuda":
+            return RecordedGradient(self.objective, **how)
+        return partial(gradient, self.objective, **how)
 
     def _taught(self, batch: MultiMixBatch) -> MultiMixBatch:
         row, config = method(self.config.method), self.config
@@ -275,9 +281,12 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
 
 
 def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
+    fused = next(model.parameters()).is_cuda  # in one kernel; on a CPU sums would round otherwise
     if config.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), config.learning_rate)
-    return torch.optim.AdamW(model.parameters(), config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.Adam(model.parameters(), config.learning_rate, fused=fused)
+    return torch.optim.AdamW(
+        model.parameters(), config.learning_rate, weight_decay=config.weight_decay, fused=fused
+    )
 
 
 def _fabric(config: RunConfig) -> Fabric:

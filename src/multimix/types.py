@@ -4,8 +4,9 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -131,17 +132,32 @@ class MultiMixBatch:
 
     def split(self, parts: int) -> Iterator["MultiMixBatch"]:
         """`parts` batches that each hold the same share of every stream; all sizes are divisible by `parts`."""
-        for i in range(parts):
-            yield _slice(self, i, parts)
+        for part in range(parts):
+            yield _map(partial(_share, part, parts), self)
+
+    def clone(self) -> "MultiMixBatch":
+        """The same values in memory of its own."""
+        return _map(Tensor.clone, self)
 
 
-def _slice(carrier: Any, part: int, parts: int) -> Any:
-    """The part's rows of a tensor, or of every tensor in a carrier."""
+def _share(part: int, parts: int, rows: Tensor) -> Tensor:
+    return rows[part * len(rows) // parts : (part + 1) * len(rows) // parts]
+
+
+def _map(change: Callable[[Tensor], Tensor], carrier: Any) -> Any:
+    """A carrier of tensors, or a tensor, with every tensor changed."""
     if carrier is None:
         return None
     if isinstance(carrier, Tensor):
-        return carrier[part * len(carrier) // parts : (part + 1) * len(carrier) // parts]
-    return type(carrier)(*(_slice(getattr(carrier, f.name), part, parts) for f in fields(carrier)))
+        return change(carrier)
+    return type(carrier)(*(_map(change, getattr(carrier, f.name)) for f in fields(carrier)))
+
+
+def tensors(carrier: Any) -> list[Tensor]:
+    """Every tensor in a carrier, in the order of its fields."""
+    if isinstance(carrier, Tensor):
+        return [carrier]
+    return [t for f in fields(carrier) if (v := getattr(carrier, f.name)) is not None for t in tensors(v)]
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.augment import Exposure, Style, WeakView, amplitude_mix, boxes, strong_view, weak_view
+from multimix.augment import Exposure, Style, WeakView, amplitude_mix, boxes, sent, strong_view, weak_view
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.recipes import Method
 from multimix.seeds import derive, generator
-from multimix.types import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, Record, TwoViews
+from multimix.types import (
+    LabelledClasses,
+    LabelledMasks,
+    MixedViews,
+    MultiMixBatch,
+    Record,
+    TwoViews,
+    tensors,
+)
 
 MOST_AMPLITUDE = 0.5
 """Largest share of another image's Fourier amplitude."""
@@ -79,8 +87,34 @@ class Sampler:
         return out
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded rows, kept in a CUDA device's memory where there is room for them."""
+
+    rows: np.ndarray
+    """(N C H W) uint8, memory-mapped."""
+    device: torch.device
+    resident: Tensor | None
+    """`rows` on the device."""
+
+    @classmethod
+    def keep(cls, rows: np.ndarray, device: torch.device) -> "Pixels":
+        """In the device's memory if it takes no more than a quarter of what is free."""
+        there = device.type == "cuda" and rows.nbytes <= torch.cuda.mem_get_info(device)[0] // 4
+        return cls(rows, device, torch.from_numpy(np.array(rows)).to(device) if there else None)
+
+    def take(self, chosen: np.ndarray) -> Tensor:
+        """The chosen rows, float, as they are stored (0 to 255, or 0 and 1), on the device."""
+        if self.resident is not None:
+            return self.resident[sent(torch.from_numpy(chosen), self.device)].float()
+        return sent(torch.from_numpy(self.rows[chosen]), self.device).float()
+
+
 class Streams:
-    """The five streams of Algorithm 1 over decoded caches."""
+    """The five streams of Algorithm 1 over decoded caches.
+
+    On a CUDA device batches are made on a stream of their own, while the step before is still being computed.
+    """
 
     def __init__(
         self,
@@ -96,7 +130,9 @@ class Streams:
     ):
         """`images` holds `sets.everything`; `masks` starts with `sets.labelled_masks`, in order."""
         self.config, self.seed, self.device, self.method = config, seed, device, method
-        self.images, self.masks = images.images, masks
+        self.images = Pixels.keep(images.images, device)
+        self.masks = Pixels.keep(masks.masks[: len(sets.labelled_masks)], device)
+        self.side = torch.cuda.Stream(device) if device.type == "cuda" else None
         row = {record.image: i for i, record in enumerate(sets.everything)}
         self.rows = {
             name: np.array([row[r.image] for r in records]) for name, records in sets.roles().items()
@@ -115,18 +151,29 @@ class Streams:
 
     def batch(self, step: int) -> MultiMixBatch:
         """Everything that step `step` sees, augmented, on the device."""
+        if self.side is None:
+            return self._batch(step)
+        with torch.cuda.stream(self.side):
+            batch = self._batch(step)
+        current = torch.cuda.current_stream(self.device)
+        current.wait_stream(self.side)
+        for tensor in tensors(batch):
+            tensor.record_stream(current)
+        return batch
+
+    def _batch(self, step: int) -> MultiMixBatch:
         config, how = self.config, self.config.augmentation
         labelled_classes = unlabelled_classes = labelled_masks = unlabelled_masks = None
         if "labelled_classes" in self.samplers:
             chosen, images = self._images("labelled_classes", step, config.classes)
             view = weak_view(images, how, generator(self.seed, "classes", step))
-            labels = self.labels[chosen].to(self.device)
+            labels = sent(self.labels[chosen], self.device)
             if self.method.class_style:
                 view = self._styled(view, "classes", step)
             labelled_classes = LabelledClasses(view, labels)
         if "labelled_masks" in self.samplers:
             chosen, images = self._images("labelled_masks", step, config.masks)
-            masks = torch.from_numpy(self.masks.masks[chosen]).to(self.device).float()
+            masks = self.masks.take(chosen)
             draw = WeakView.draw(config.masks, how, generator(self.seed, "masks", step))
             if self.method.style:
                 draw = draw.reframed(generator(self.seed, "frames", step))
@@ -155,8 +202,8 @@ class Streams:
         count, rng = len(images), generator(self.seed, "unlabelled", step)
         weak = weak_view(images, self.config.augmentation, rng)
         strong = self._styled(Exposure.draw(count, rng).apply(weak), "unlabelled", step)
-        partner = torch.randperm(count, generator=rng).to(self.device)
-        box = boxes(count, (images.shape[-2], images.shape[-1]), rng).to(self.device)
+        partner = sent(torch.randperm(count, generator=rng), self.device)
+        box = sent(boxes(count, (images.shape[-2], images.shape[-1]), rng), self.device)
         box = box if self.method.cutmix else torch.zeros_like(box)
         return MixedViews(weak, torch.where(box, strong[partner], strong), box, partner)
 
@@ -170,15 +217,15 @@ class Streams:
         count, rng = len(views), generator(self.seed, "style", name, step)
         others = np.concatenate([self.rows[name] for name in self.samplers])
         chosen = others[torch.randint(len(others), (count,), generator=rng).numpy()]
-        pixels = torch.from_numpy(self.images[chosen]).to(self.device).float() / 255
-        mixed = amplitude_mix(views, pixels, torch.rand(count, generator=rng) * MOST_AMPLITUDE)
+        mixed = amplitude_mix(
+            views, self.images.take(chosen) / 255, torch.rand(count, generator=rng) * MOST_AMPLITUDE
+        )
         styled = Style.draw(count, rng).apply(mixed)
         often = 1.0 if name == "unlabelled" else 0.5
         restyled = torch.rand(count, generator=rng) < often
-        return torch.where(restyled.to(self.device).view(-1, 1, 1, 1), styled, views)
+        return torch.where(sent(restyled, self.device).view(-1, 1, 1, 1), styled, views)
 
     def _images(self, name: str, step: int, count: int) -> tuple[np.ndarray, Tensor]:
         """The chosen positions within the stream and their images (count C H W) in [0, 1], on the device."""
         chosen = self.samplers[name].rows(step, count)
-        images = torch.from_numpy(self.images[self.rows[name][chosen]]).to(self.device)
-        return chosen, images.float() / 255
+        return chosen, self.images.take(self.rows[name][chosen]) / 255

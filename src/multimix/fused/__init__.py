@@ -1,0 +1,13 @@
+"""The layers of `layers` as kernels of a CUDA device, each of which walks over memory once a pass.
+
+The framework's operations read and write an activation several times where one read and one write are needed, and
+keep what can be had again. Maps are channels-last: (B C H W) lies in memory as (B H*W C). Sums are in float32 whatever
+the kind of the map. Importing this needs Triton, which comes with torch for CUDA on Linux; elsewhere `layers` does
+without.
+"""
+
+from multimix.fused.drop import dropout
+from multimix.fused.normalisation import normalise
+from multimix.fused.resampling import pool, upsample_and_join
+
+__all__ = ["dropout", "normalise", "pool", "upsample_and_join"]
