@@ -8,7 +8,7 @@ import torch
 
 import multimix
 from multimix.errors import UsageError
-from multimix.layers import is_channels_last
+from multimix.layers import channels_last, is_channels_last
 from multimix.model import MultiMix
 from multimix.types import ModelOutput
 
@@ -141,6 +141,14 @@ def test_the_mask_loss_reaches_the_encoder_but_not_the_classification_head():
     model.segment(torch.rand(1, 1, 32, 32)).sum().backward()
     assert all(p.grad is not None for p in model.encoder.parameters())
     assert all(p.grad is None for p in model.head.parameters())
+
+
+def test_the_first_block_need_not_be_computed_again():
+    encoder, images = seeded().encoder, channels_last(torch.rand(2, 1, 32, 32))
+    whole = encoder(images, torch.Generator().manual_seed(0))
+    again = encoder(images, torch.Generator().manual_seed(0), first=encoder(images)[0])
+    assert all(torch.equal(a, b) for a, b in zip(whole, again, strict=True))
+    assert not torch.equal(whole[0], encoder(images)[0])
 
 
 def test_training_with_dropout_takes_the_saliency_without_it():

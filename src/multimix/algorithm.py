@@ -163,7 +163,7 @@ def gradient(
     *,
     parts: int = 1,
     autocast: Callable[[], AbstractContextManager[None]] = nullcontext,
-    backward: Callable[[Tensor], None] = Tensor.backward,
+    backward: Callable[..., None] = Tensor.backward,
 ) -> LossBreakdown:
     """Add the gradient of the total loss to `.grad`; returns the terms, detached.
 
@@ -171,11 +171,13 @@ def gradient(
     mean over images, the mean over equal parts is the mean over all. `parts` divides the size of every stream.
     """
     computed = []
+    # Named, so that none is computed for the images, which ask for one where their saliency is taken.
+    wanted = [parameter for parameter in objective.parameters() if parameter.requires_grad]
     for part in batch.split(parts):
         with autocast():
             terms = objective(part, rng)
             loss = total(terms, objective.weights) / parts
-        backward(loss)
+        backward(loss, inputs=wanted)
         computed.append(terms)
     return _mean(computed)
 

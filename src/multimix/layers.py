@@ -42,12 +42,12 @@ def is_channels_last(x: Tensor) -> bool:
 
 @functools.cache
 def _kernels() -> ModuleType | None:
-    """`fused`, where Triton is there to compile it."""
+    """`fused`, where Triton is there and can compile it."""
     if importlib.util.find_spec("triton") is None:
         return None
     from multimix import fused
 
-    return fused
+    return fused if fused.compiles() else None
 
 
 def _fused(x: Tensor) -> ModuleType | None:

@@ -58,18 +58,23 @@ class Encoder(nn.Module):
         super().__init__()
         inputs = (channels, *widths[:-1])
         self.blocks = nn.ModuleList(Block(i, o, p) for i, o in zip(inputs, widths, strict=True))
+        self.p = p
 
-    def forward(self, x: Tensor, rng: Generator | None = None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, rng: Generator | None = None, *, first: Tensor | None = None
+    ) -> list[Tensor]:
         """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16).
 
         Blocks compute in the layout of `x`, see `layers`; pools and skips are channels-last, where they are fast.
+        `first` is what the first block gives without dropout: the widest maps, which need not be computed again.
         """
         exact, features = not is_channels_last(x), list[Tensor]()
         for block in self.blocks:
             if features:
                 x = pool(features[-1])
                 x = x.contiguous() if exact else x
-            features.append(channels_last(block(x, rng)))
+            known = None if features else first
+            features.append(channels_last(block(x, rng) if known is None else dropout(known, self.p, rng)))
         return features
 
 
@@ -188,7 +193,7 @@ class MultiMix(nn.Module):
             bridge = self.bridge(images, saliency)
             if rng is not None and self.p > 0:
                 # The saliency is taken with dropout off, the features with dropout on: two passes.
-                features = self.encoder(images, rng)
+                features = self.encoder(images, rng, first=features[0])
                 classes, location = self._classes(features[-1])
         return TaskLogits(classes, self.decoder(features, bridge, rng), location)
 

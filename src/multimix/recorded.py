@@ -42,7 +42,7 @@ class RecordedGradient:
         *,
         parts: int,
         autocast: Callable[[], AbstractContextManager[None]],
-        backward: Callable[[Tensor], None],
+        backward: Callable[..., None],
     ):
         self.objective = objective
         self.compute = partial(gradient, objective, parts=parts, autocast=autocast, backward=backward)

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Generator, Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from multimix.algorithm import Objective, gradient, teach
 from multimix.checkpoint import (
@@ -138,8 +139,8 @@ class Trainer:
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
         decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.teacher.parameters()), list(self.model.parameters()), 1 - decay)
+        average = get_ema_multi_avg_fn(decay)
+        average(list(self.teacher.parameters()), list(self.model.parameters()), self.step)
         return terms
 
     def _gradient(self) -> Callable[[MultiMixBatch, Generator], LossBreakdown]:

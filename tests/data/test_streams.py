@@ -11,7 +11,7 @@ import torch
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
-from multimix.data.streams import Sampler, Streams, Walk, encode_labels
+from multimix.data.streams import Pixels, Sampler, Streams, Walk, encode_labels
 from multimix.recipes import METHODS, OURS, TEACHER, Method
 from multimix.types import MultiMixBatch, Record
 
@@ -323,3 +323,12 @@ def test_without_unlabelled_images_a_teacher_is_not_asked() -> None:
     batch = Streams(few, images, masks, SIZES, seed=0, device=CPU, method=TEACHER).batch(0)
     assert batch.unlabelled is None
     assert batch.labelled_classes is not None
+
+
+def test_pixels_are_taken_as_they_are_stored():
+    rows = np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)
+    kept = Pixels.keep(rows, torch.device("cpu"))
+    assert kept.resident is None  # a processor's memory is where they lie already
+    taken = kept.take(np.array([2, 0]))
+    assert taken.dtype == torch.float32
+    assert taken.flatten().tolist() == [8, 9, 10, 11, 0, 1, 2, 3]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "--processes",
     "-j",
     type=click.IntRange(min=1),
-    help="Cells at a time. [default: cores / threads of a cell]",
+    help="Cells at a time. [default: cores / threads of a cell, on a CUDA device 4]",
 )
 def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -> None:
     """Run a grid of methods, label budgets and seeds; go on where it stopped.
@@ -36,20 +36,23 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -
       multimix benchmark my_spec.yaml --data xrays --out results --processes 4
 
     SPEC is a YAML file, or the name of one that comes with the package: paper, quick, ours, ablations,
-    long, draws, labels, smoke. A finished cell is never run again, an interrupted one goes on. Every cell keeps its
-    answer for every test image, so that `multimix compare` and `multimix report` need no training.
+    long, draws, equal, labels, cuda, smoke. A finished cell is never run again, an interrupted one goes on. Every cell
+    keeps its answer for every test image, so that `multimix compare` and `multimix report` need no training.
     """
     import os
     import time
 
     from rich.console import Console
     from rich.live import Live
+    from torch import cuda
 
     from multimix.benchmark import run_benchmark, states
     from multimix.experiment import Spec
 
     read = Spec.read(spec)
-    workers = processes or max(1, (os.cpu_count() or 1) // read.threads)
+    # A card computes for one cell at a time; several hide that none keeps it busy, and share its memory.
+    on_card = read.run.device != "cpu" and cuda.is_available()
+    workers = processes or (4 if on_card else max(1, (os.cpu_count() or 1) // read.threads))
     console, begun, table = Console(stderr=True), time.monotonic(), ""
     seen: set[str] = set()
     before: dict[str, int] = {}
