@@ -119,7 +119,7 @@ def test_class_streams_run_no_decoder(name: str):
     with calls_of(rule.model.decoder, rule.model.encoder) as called:
         rule(batch_for(METHODS[name]))
     assert rule.model.decoder not in called
-    # One pass of the encoder for the weak views, one for labelled images and strong views together.
+    # One pass of the encoder for labelled images and strong views together, one for the weak views.
     assert called.count(rule.model.encoder) == (2 if METHODS[name].pseudo_labels else 1)
 
 
@@ -175,7 +175,7 @@ def test_the_weak_view_keeps_no_graph():
     )
     rule(batch_for(METHODS["enc-ssl"]))
     handle.remove()
-    assert graphs == [False, True]  # weak; labelled and strong
+    assert graphs == [True, False]  # labelled and strong; weak
 
 
 def test_the_mask_terms_are_those_of_the_two_predictions():
@@ -251,7 +251,7 @@ def test_dropout_reaches_all_five_streams(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rule.model, "classify", recording(rule.model.classify))
     monkeypatch.setattr(rule.model, "answer", recording(rule.model.answer))
     rule(batch_for(METHODS["multimix"]), rng)
-    assert seen == [rng] * 3  # weak views; labelled and strong ones; mask images
+    assert seen == [rng] * 3  # labelled images and strong views; weak ones; mask images
 
 
 def test_total_by_hand():

@@ -45,17 +45,16 @@ class Objective(nn.Module):
     def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
         """One pass over the streams that the method uses; `rng` switches dropout on."""
         classification = pseudo = kept = dice = consistency = pseudo_mask = location = kept_pixels = None
-        # Step 1: the weak view proposes a class
-        weak = None
-        if batch.unlabelled_classes is not None:
-            with no_grad():
-                weak = self.model.classify(batch.unlabelled_classes.weak, rng)
-        # Step 2: labelled class images; and the strong view, which must agree where the weak one was confident
         if batch.labelled_classes is not None:
+            # Step 1: labelled class images, and the strong view of unlabelled ones; encoder and head alone
             images, views = batch.labelled_classes.images, batch.unlabelled_classes
             logits = self.model.classify(_joined(images, None if views is None else views.strong), rng)
             classification = classification_loss(logits[: len(images)], batch.labelled_classes.labels)
-            if weak is not None:
+            # Step 2: the weak view proposes a class, the strong view must agree where that was confident
+            if views is not None:
+                # After step 1: autocast of older releases keeps weights that it rounded without a gradient for later.
+                with no_grad():
+                    weak = self.model.classify(views.weak, rng)
                 pseudo, kept = pseudo_label_loss(
                     weak, logits[len(images) :], self.weights.threshold, multi_label=self.multi_label
                 )

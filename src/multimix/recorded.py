@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
 
 from multimix.algorithm import Objective, gradient
 from multimix.types import LossBreakdown, MultiMixBatch, tensors
+
+Gradient = Callable[[MultiMixBatch, Generator], LossBreakdown]
+"""Sets the gradients of the total loss of a batch, with dropout from the generator; returns the terms."""
 
 WARM_UP = 3
 """Steps taken kernel by kernel before one is recorded: libraries choose their kernels and set up on them."""
@@ -96,6 +100,13 @@ def _fastest_kernels() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.benchmark = before
+
+
+def gradient_on(device: torch.device, objective: Objective, **how: Any) -> Gradient:
+    """`algorithm.gradient` of an objective as the device computes it best; `how` are its keywords."""
+    if device.type == "cuda":
+        return RecordedGradient(objective, **how)
+    return partial(gradient, objective, **how)
 
 
 def _shapes(batch: MultiMixBatch) -> tuple[object, ...]:

@@ -12,16 +12,15 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from multimix.algorithm import Objective, gradient, teach
+from multimix.algorithm import Objective, teach
 from multimix.checkpoint import (
     BEST,
     LAST,
@@ -40,7 +39,7 @@ from multimix.io.writers import atomic_write, write_json
 from multimix.model import MultiMix
 from multimix.prepare import Prepared, prepare
 from multimix.recipes import method
-from multimix.recorded import RecordedGradient
+from multimix.recorded import gradient_on
 from multimix.runlog import RunLog
 from multimix.schedule import learning_rate, parts
 from multimix.seeds import derive, generator
@@ -85,7 +84,13 @@ class Trainer:
         self.optimizer = _optimizer(self.model, config.optim)
         self.objective = Objective(self.model, config.objective, multi_label=config.data.multi_label)
         self.streams = prepared.streams(config, self.fabric.device)
-        self.gradient = self._gradient()
+        self.gradient = gradient_on(
+            self.fabric.device,
+            self.objective,
+            parts=parts(config, self.fabric.device),
+            autocast=self.fabric.autocast,
+            backward=self.fabric.backward,
+        )
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
         self.recent: dict[str, list[Tensor]] = {}
@@ -142,17 +147,6 @@ class Trainer:
         average = get_ema_multi_avg_fn(decay)
         average(list(self.teacher.parameters()), list(self.model.parameters()), self.step)
         return terms
-
-    def _gradient(self) -> Callable[[MultiMixBatch, Generator], LossBreakdown]:
-        device = self.fabric.device
-        how: dict[str, Any] = {
-            "parts": parts(self.config, device),
-            "autocast": self.fabric.autocast,
-            "backward": self.fabric.backward,
-        }
-        if device.type == "cuda":
-            return RecordedGradient(self.objective, **how)
-        return partial(gradient, self.objective, **how)
 
     def _taught(self, batch: MultiMixBatch) -> MultiMixBatch:
         row, config = method(self.config.method), self.config

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 
 from multimix.recorded import WARM_UP
 
@@ -25,14 +26,24 @@ def timed(work: Callable[[], object], device: torch.device = CPU) -> float:
 
 
 def peak(device: torch.device) -> dict[str, float]:
-    """GFLOP/s of a large matrix product, the best of three."""
-    side = 2048 if device.type == "cpu" else 8192
+    """GFLOP/s of a large matrix product or convolution, whichever does more, the best of five."""
+    cpu = device.type == "cpu"
+    side, images = (2048, 4) if cpu else (8192, 256)
     rates = {}
     for kind in (torch.float32, torch.bfloat16):
         product = partial(torch.mm, *torch.rand(2, side, side, device=device).to(kind))
-        product()  # the first one also sets up threads and buffers
-        best = min(timed(product, device) for _ in range(3))
-        rates[str(kind).removeprefix("torch.")] = 2e-9 * side**3 / best
+        maps, weight = (
+            torch.rand(images, 64, 128, 128, device=device),
+            torch.rand(64, 64, 3, 3, device=device),
+        )
+        maps = maps.to(kind).contiguous(memory_format=torch.channels_last)
+        convolution = partial(F.conv2d, maps, weight.to(kind), padding=1)
+        work = {product: 2e-9 * side**3, convolution: 2e-9 * 9 * 64 * maps.numel()}
+        for one in work:  # the first one also sets up threads and buffers
+            one()
+        rates[str(kind).removeprefix("torch.")] = max(
+            gflop / min(timed(one, device) for _ in range(5)) for one, gflop in work.items()
+        )
     return rates
 
 

@@ -17,7 +17,7 @@ from multimix.bench.timing import compare
 from multimix.config import RunConfig
 from multimix.model import MultiMix
 from multimix.recipes import paper
-from multimix.recorded import RecordedGradient
+from multimix.recorded import gradient_on
 from multimix.schedule import parts
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
@@ -79,7 +79,7 @@ class Step:
             "backward": Tensor.backward,
         }
         one_by_one = partial(gradient, objective, **how)
-        ours = RecordedGradient(objective, **how) if device.type == "cuda" else one_by_one
+        ours = gradient_on(device, objective, **how)
         dropout = torch.Generator(device).manual_seed(0)
 
         def step(compute: Callable[..., object]) -> None:
