@@ -43,7 +43,10 @@ class Objective(nn.Module):
         self.model, self.weights, self.multi_label = model, weights, multi_label
 
     def forward(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
-        """One pass over the streams that the method uses; `rng` switches dropout on."""
+        """One pass over the streams that the method uses; `rng` switches dropout on.
+
+        Unlabelled images of a task teach beside its labelled ones, never alone.
+        """
         classification = pseudo = kept = dice = consistency = pseudo_mask = location = kept_pixels = None
         if batch.labelled_classes is not None:
             # Step 1: labelled class images, and the strong view of unlabelled ones; encoder and head alone
