@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from multimix import model as network
-from multimix.algorithm import Objective, teach, total
+from multimix.algorithm import Objective, gradient, teach, total
 from multimix.config import ObjectiveConfig
 from multimix.losses import dice_loss, segmentation_consistency
 from multimix.model import MultiMix
@@ -252,6 +252,24 @@ def test_dropout_reaches_all_five_streams(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rule.model, "answer", recording(rule.model.answer))
     rule(batch_for(METHODS["multimix"]), rng)
     assert seen == [rng] * 3  # labelled images and strong views; weak ones; mask images
+
+
+def test_no_gradient_is_computed_for_the_images(monkeypatch: pytest.MonkeyPatch):
+    """They ask for one where their saliency is taken; the losses reach them through the same features."""
+    leaves: list[Tensor] = []
+    original = network.input_gradient
+
+    def recording(logits: Tensor, images: Tensor, **kwargs: bool) -> Tensor:
+        leaves.append(images)
+        return original(logits, images, **kwargs)
+
+    monkeypatch.setattr(network, "input_gradient", recording)
+    rule = objective("umtl-s")
+    gradient(rule, batch_for(METHODS["umtl-s"]))
+    (leaf,) = leaves
+    assert leaf.requires_grad
+    assert leaf.grad is None
+    assert all(weight.grad is not None for weight in rule.model.parameters())
 
 
 def test_total_by_hand():

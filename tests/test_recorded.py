@@ -1,5 +1,6 @@
 """A recorded step against the same step kernel by kernel; skipped where there is no CUDA device."""
 
+import signal
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from multimix.checkpoint import load_model
 from multimix.config import ObjectiveConfig
 from multimix.model import MultiMix
 from multimix.recorded import WARM_UP, RecordedGradient
-from multimix.trainer import train
+from multimix.trainer import Progress, train
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -43,7 +44,7 @@ def test_terms_and_gradients_are_those_of_the_step_kernel_by_kernel(parts: int) 
         for images in (4, 2):  # two sets of shapes, in turns
             one.zero_grad()
             other.zero_grad()
-            ours = replayed(batch(step, images))
+            ours = replayed(batch(step, images), torch.Generator(CUDA))
             theirs = gradient(other, batch(step, images), parts=parts)
             for name, value in vars(theirs).items():
                 if value is not None:
@@ -76,13 +77,18 @@ def test_dropout_of_a_replay_follows_the_generator_it_is_given() -> None:
 def test_training_on_the_device_goes_on_where_it_stopped(tmp_path: Path, name: str) -> None:
     manifest = tiny.write_xrays(tmp_path / "data")
 
-    def config(steps: int):
-        return tiny.run_config(
-            manifest, method=name, device="cuda", precision="bf16-mixed", optim={"steps": steps}
-        )
+    config = tiny.run_config(
+        manifest, method=name, device=CUDA.type, precision="bf16-mixed", optim={"steps": 12}
+    )
+    seen: list[int] = []
 
-    trainer = train(config(12), tmp_path / "run")
-    assert trainer.step == 12
-    assert trainer.fabric.device.type == "cuda"
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "run", report=interrupt)
+    trainer = train(config, tmp_path / "run", resume=True, report=lambda progress: seen.append(progress.step))
+    assert seen == list(range(8, 13))  # the interrupted step was taken to its end, and kept
+    assert trainer.fabric.device.type == CUDA.type
     assert all(p.isfinite().all() for p in load_model(tmp_path / "run").model.parameters())
-    assert train(config(12), tmp_path / "run", resume=True).step == 12

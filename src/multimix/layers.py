@@ -10,7 +10,7 @@ normalised faster; on a CUDA device by kernels of our own, see `fused`.
 """
 
 import functools
-import importlib.util
+import warnings
 from types import ModuleType
 
 import torch
@@ -42,12 +42,19 @@ def is_channels_last(x: Tensor) -> bool:
 
 @functools.cache
 def _kernels() -> ModuleType | None:
-    """`fused`, where Triton is there and can compile it."""
-    if importlib.util.find_spec("triton") is None:
-        return None
-    from multimix import fused
+    """`fused`, where Triton is there and can compile it: it takes a C compiler and Python's headers."""
+    try:
+        from multimix import fused
 
-    return fused if fused.compiles() else None
+        fused.pool(torch.zeros(1, 1, 2, 2, device="cuda"))
+    except Exception as reason:  # whatever imports, compilers, linkers and drivers raise
+        warnings.warn(
+            f"Triton cannot compile kernels here ({reason}), so training on this device is slower. Install triton, "
+            "a C compiler and Python's headers.",
+            stacklevel=1,
+        )
+        return None
+    return fused
 
 
 def _fused(x: Tensor) -> ModuleType | None:
@@ -141,8 +148,7 @@ def dropout(x: Tensor, p: float, rng: Generator | None) -> Tensor:
     """Zero each element with probability `p` and scale the rest by 1/(1 - p); identity without `rng`.
 
     One random byte decides one element, so `p` is rounded to a multiple of 1/256 (1/4 is exact). Drawing
-    64-bit words and viewing them as bytes spares a CPU from drawing one float per element. The kernels of a CUDA
-    device draw one float per element.
+    64-bit words and viewing them as bytes spares a CPU from drawing one float per element.
     """
     if rng is None or p == 0:
         return x

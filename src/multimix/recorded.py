@@ -1,6 +1,6 @@
 """A training step as a CUDA graph: recorded once, then replayed with new images.
 
-A step is some two thousand kernels, most of a few microseconds. Launched one by one from Python they take longer to
+A step is about a thousand kernels, most of a few microseconds. Launched one by one from Python they take longer to
 launch than to run; a graph launches them all at once.
 """
 
@@ -29,7 +29,7 @@ class _Recording:
 
     graph: torch.cuda.CUDAGraph
     batch: MultiMixBatch
-    rng: Generator | None
+    rng: Generator
     terms: LossBreakdown
     gradients: tuple[Tensor | None, ...]
 
@@ -54,9 +54,9 @@ class RecordedGradient:
         self.recordings: dict[tuple[object, ...], _Recording] = {}
         self.stream = torch.cuda.Stream()
 
-    def __call__(self, batch: MultiMixBatch, rng: Generator | None = None) -> LossBreakdown:
+    def __call__(self, batch: MultiMixBatch, rng: Generator) -> LossBreakdown:
         """Set the gradients of the total loss; returns the terms, detached."""
-        shapes = (*_shapes(batch), rng is None)
+        shapes = _shapes(batch)
         self.seen[shapes] = self.seen.get(shapes, 0) + 1
         if self.seen[shapes] <= WARM_UP:
             # On the stream of the recording, so that nothing that it finds belongs to another.
@@ -69,21 +69,18 @@ class RecordedGradient:
             self.recordings[shapes] = self._record(batch, rng)
         return self._replay(self.recordings[shapes], batch, rng)
 
-    def _record(self, batch: MultiMixBatch, rng: Generator | None) -> _Recording:
-        batch, graph = batch.clone(), torch.cuda.CUDAGraph()
-        if rng is not None:
-            rng = Generator(device=rng.device)
-            graph.register_generator_state(rng)
+    def _record(self, batch: MultiMixBatch, rng: Generator) -> _Recording:
+        batch, rng, graph = batch.clone(), Generator(device=rng.device), torch.cuda.CUDAGraph()
+        graph.register_generator_state(rng)
         with torch.cuda.graph(graph, stream=self.stream), _fastest_kernels():
             terms = self.compute(batch, rng)
         gradients = tuple(p.grad for p in self.objective.parameters())
         return _Recording(graph, batch, rng, terms, gradients)
 
-    def _replay(self, known: _Recording, batch: MultiMixBatch, rng: Generator | None) -> LossBreakdown:
+    def _replay(self, known: _Recording, batch: MultiMixBatch, rng: Generator) -> LossBreakdown:
         for held, new in zip(tensors(known.batch), tensors(batch), strict=True):
             held.copy_(new)
-        if known.rng is not None and rng is not None:
-            known.rng.manual_seed(rng.initial_seed())
+        known.rng.manual_seed(rng.initial_seed())
         known.graph.replay()
         for parameter, gradient_of_it in zip(self.objective.parameters(), known.gradients, strict=True):
             parameter.grad = gradient_of_it

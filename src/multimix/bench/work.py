@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from multimix.algorithm import Objective, gradient
 from multimix.bench.timing import compare
@@ -44,7 +44,6 @@ class Step:
     objective: Objective
     streams: Mapping[str, Tensor]
     """As `naive_loss` names them."""
-    rng: Generator
     one_by_one: Callable[[], object]
     """The step, operation by operation."""
     ours: Callable[[], object]
@@ -86,7 +85,7 @@ class Step:
             objective.zero_grad()
             compute(batch, dropout)
 
-        return cls(objective, s, dropout, partial(step, one_by_one), partial(step, ours))
+        return cls(objective, s, partial(step, one_by_one), partial(step, ours))
 
     def released(self, yardstick: ModuleType) -> Callable[[], None]:
         """The same step by the released schedule."""

@@ -32,7 +32,7 @@ def bench(size: int, images: int, pairs: int, device: str, file: Path | None) ->
     Examples:
       multimix bench                              some minutes: the released schedule is slow
       multimix bench --size 128 --json bench.json
-      multimix bench --device cuda --pairs 11     seconds
+      multimix bench --device cuda --pairs 11     a minute
 
     Ratios are the released schedule's seconds over ours, measured in turns. They need benchmarks/naive.py, which
     lies in the repository and not in the package.
@@ -98,7 +98,7 @@ def screen(results: dict[str, Any]) -> "Table":
     made = results["streams"]
     table.add_row("data streams", f"{made['times_the_need']:.1f} times as fast as the step needs them")
     table.add_row("  of the time, in steps", f"{made['share_of_time_in_steps']:.0%}")
-    table.add_row("memory peak", f"{results['memory_peak_mb']:.0f} MB")
+    table.add_row("memory peak of a float32 step", f"{results['memory_peak_mb']:.0f} MB")
     table.add_row("multimix --help", _seconds(results["start_up"]["help"]))
     table.add_row("multimix predict, one image", _seconds(results["start_up"]["predict_one_image"]))
     return table

@@ -3,24 +3,11 @@
 The framework's operations read and write an activation several times where one read and one write are needed, and
 keep what can be had again. Maps are channels-last: (B C H W) lies in memory as (B H*W C). Sums are in float32 whatever
 the kind of the map. Triton, which comes with torch for CUDA on Linux, compiles them when they are first used; where it
-cannot, `layers` does without.
+is missing or cannot, `layers` does without.
 """
-
-import torch
 
 from multimix.fused.drop import dropout
 from multimix.fused.normalisation import normalise
 from multimix.fused.resampling import pool, upsample_and_join
 
-__all__ = ["compiles", "dropout", "normalise", "pool", "upsample_and_join"]
-
-
-def compiles() -> bool:
-    """Whether kernels can be compiled for this CUDA device: it takes a C compiler and Python's headers."""
-    try:
-        pool(torch.zeros(1, 1, 2, 2, device="cuda"))
-    except (
-        Exception
-    ):  # whatever compilers, linkers and drivers raise: without these kernels all works, slower
-        return False
-    return True
+__all__ = ["dropout", "normalise", "pool", "upsample_and_join"]

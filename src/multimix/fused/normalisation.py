@@ -8,17 +8,17 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from multimix.fused.tiles import cut, tile
+
 TILE = 8192
 """Elements of a map that one program reads."""
 
 
 @triton.jit
 @no_type_check
-def _tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
+def _own(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Offsets (ROWS CHANNELS) into the map of this program's tile, and which of them exist."""
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    inside = (row[:, None] < rows) & (channel[None, :] < channels)
+    row, channel, inside = tile(tl.program_id(1), rows, channels, ROWS, CHANNELS)
     first = tl.program_id(0).to(tl.int64) * rows * channels
     return first + row[:, None] * channels + channel[None, :], inside
 
@@ -27,7 +27,7 @@ def _tile(rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
 @no_type_check
 def _moments(x, means, squares, rows, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Mean of every channel of a tile, and the sum of squares about it."""
-    offsets, inside = _tile(rows, channels, ROWS, CHANNELS)
+    offsets, inside = _own(rows, channels, ROWS, CHANNELS)
     values = tl.load(x + offsets, mask=inside, other=0.0).to(tl.float32)
     mean = tl.sum(values, axis=0) / tl.minimum(rows - tl.program_id(1) * ROWS, ROWS)
     away = tl.where(inside, values - mean[None, :], 0.0)
@@ -35,6 +35,17 @@ def _moments(x, means, squares, rows, channels, ROWS: tl.constexpr, CHANNELS: tl
     out = (tl.program_id(0) * tl.num_programs(1) + tl.program_id(1)) * channels + channel
     tl.store(means + out, mean, mask=channel < channels)
     tl.store(squares + out, tl.sum(away * away, axis=0), mask=channel < channels)
+
+
+@triton.jit
+@no_type_check
+def _partial(
+    step, first, rows, channels, tiles, ROWS: tl.constexpr, CHANNELS: tl.constexpr, STEP: tl.constexpr
+):
+    """Of STEP tiles of an image: where their moments lie, of how many pixels they are, and which exist."""
+    number, channel, inside = tile(step, tiles, channels, STEP, CHANNELS)
+    count = tl.minimum(rows - number * ROWS, ROWS).to(tl.float32)
+    return (first + number[:, None]) * channels + channel[None, :], count, inside
 
 
 @triton.jit
@@ -59,19 +70,13 @@ def _join(
     channel = tl.arange(0, CHANNELS)
     first = tl.program_id(0) * tiles
     total = tl.zeros((CHANNELS,), tl.float32)
-    for start in range(0, tiles, STEP):
-        tile = start + tl.arange(0, STEP)
-        inside = (tile[:, None] < tiles) & (channel[None, :] < channels)
-        count = tl.minimum(rows - tile * ROWS, ROWS).to(tl.float32)
-        at = (first + tile[:, None]) * channels + channel[None, :]
+    for step in range(0, tl.cdiv(tiles, STEP)):
+        at, count, inside = _partial(step, first, rows, channels, tiles, ROWS, CHANNELS, STEP)
         total += tl.sum(tl.load(means + at, mask=inside, other=0.0) * count[:, None], axis=0)
     mean = total / rows
     square = tl.zeros((CHANNELS,), tl.float32)
-    for start in range(0, tiles, STEP):
-        tile = start + tl.arange(0, STEP)
-        inside = (tile[:, None] < tiles) & (channel[None, :] < channels)
-        count = tl.minimum(rows - tile * ROWS, ROWS).to(tl.float32)
-        at = (first + tile[:, None]) * channels + channel[None, :]
+    for step in range(0, tl.cdiv(tiles, STEP)):
+        at, count, inside = _partial(step, first, rows, channels, tiles, ROWS, CHANNELS, STEP)
         away = tl.load(means + at, mask=inside, other=0.0) - mean[None, :]
         known = tl.load(squares + at, mask=inside, other=0.0)
         square += tl.sum(tl.where(inside, known + count[:, None] * away * away, 0.0), axis=0)
@@ -84,7 +89,7 @@ def _join(
 @no_type_check
 def _standardise(x, mean, rstd, y, rows, channels, slope, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Y = leaky((x - mean) / deviation)."""
-    offsets, inside = _tile(rows, channels, ROWS, CHANNELS)
+    offsets, inside = _own(rows, channels, ROWS, CHANNELS)
     channel = tl.arange(0, CHANNELS)
     of_image = tl.program_id(0) * channels + channel
     known = channel < channels
@@ -99,7 +104,7 @@ def _standardise(x, mean, rstd, y, rows, channels, slope, ROWS: tl.constexpr, CH
 @no_type_check
 def _gradient_sums(dy, y, sums, rows, channels, images, slope, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """Sums over a tile of dz and of dz x', as `layers` names them."""
-    offsets, inside = _tile(rows, channels, ROWS, CHANNELS)
+    offsets, inside = _own(rows, channels, ROWS, CHANNELS)
     given = tl.load(dy + offsets, mask=inside, other=0.0).to(tl.float32)
     active = tl.load(y + offsets, mask=inside, other=0.0).to(tl.float32)
     dz = tl.where(active > 0, given, given * slope)
@@ -116,7 +121,7 @@ def _gradient(
     dy, y, rstd, sums, dx, rows, channels, images, slope, ROWS: tl.constexpr, CHANNELS: tl.constexpr
 ):
     """Dx = (dz - mean(dz) - x' mean(dz x')) / deviation."""
-    offsets, inside = _tile(rows, channels, ROWS, CHANNELS)
+    offsets, inside = _own(rows, channels, ROWS, CHANNELS)
     channel = tl.arange(0, CHANNELS)
     of_image = tl.program_id(0) * channels + channel
     known = channel < channels
@@ -134,10 +139,8 @@ def _gradient(
 def _shape(x: Tensor) -> tuple[int, int, int, tuple[int, int], dict[str, int]]:
     """Images, rows (pixels) and channels of a map; the grid of its tiles and their size."""
     images, channels, height, width = x.shape
-    rows = height * width
-    wide = triton.next_power_of_2(channels)
-    tall = max(1, min(TILE // wide, triton.next_power_of_2(rows)))
-    return images, rows, channels, (images, triton.cdiv(rows, tall)), {"ROWS": tall, "CHANNELS": wide}
+    tiles, size = cut(height * width, channels, TILE)
+    return images, height * width, channels, (images, tiles), size
 
 
 class _NormalisedLeakyReLU(torch.autograd.Function):
@@ -145,13 +148,13 @@ class _NormalisedLeakyReLU(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, slope: float, epsilon: float) -> Tensor:  # type: ignore[no-untyped-def]
-        images, rows, channels, grid, tile = _shape(x)
+        images, rows, channels, grid, size = _shape(x)
         means, squares = torch.empty((2, *grid, channels), device=x.device)
         mean, rstd = torch.empty((2, images, channels), device=x.device)
         y = torch.empty_like(x)
-        _moments[grid](x, means, squares, rows, channels, **tile)
-        _join[(images,)](means, squares, mean, rstd, rows, channels, grid[1], epsilon, **tile, STEP=64)
-        _standardise[grid](x, mean, rstd, y, rows, channels, slope, **tile)
+        _moments[grid](x, means, squares, rows, channels, **size)
+        _join[(images,)](means, squares, mean, rstd, rows, channels, grid[1], epsilon, **size, STEP=64)
+        _standardise[grid](x, mean, rstd, y, rows, channels, slope, **size)
         ctx.save_for_backward(y, rstd)
         ctx.slope = slope
         return y
@@ -160,11 +163,11 @@ class _NormalisedLeakyReLU(torch.autograd.Function):
     def backward(ctx, dy: Tensor):  # type: ignore[no-untyped-def]
         y, rstd = ctx.saved_tensors
         dy = dy.contiguous(memory_format=torch.channels_last)
-        images, rows, channels, grid, tile = _shape(y)
+        images, rows, channels, grid, size = _shape(y)
         sums = torch.empty((2, *grid, channels), device=y.device)
-        _gradient_sums[grid](dy, y, sums, rows, channels, images, ctx.slope, **tile)
+        _gradient_sums[grid](dy, y, sums, rows, channels, images, ctx.slope, **size)
         dx = torch.empty_like(y)
-        _gradient[grid](dy, y, rstd, sums.sum(dim=2), dx, rows, channels, images, ctx.slope, **tile)
+        _gradient[grid](dy, y, rstd, sums.sum(dim=2), dx, rows, channels, images, ctx.slope, **size)
         return dx, None, None
 
 

@@ -8,6 +8,8 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
+from multimix.fused.tiles import cut, tile
+
 TILE = 4096
 """Elements of a map that one program writes."""
 TAPS = 6
@@ -17,25 +19,32 @@ TAPS = 6
 @triton.jit
 @no_type_check
 def _corners(pixels, width, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    """For a tile of a pooled map: its offsets, those of the first of its four sources, and which of them exist."""
-    pixel = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    inside = (pixel[:, None] < pixels) & (channel[None, :] < channels)
+    """For a tile of a pooled map: its offsets, those of the first of its four sources, from there to the row below,
+    and which of them exist.
+    """
+    pixel, channel, inside = tile(tl.program_id(0), pixels, channels, ROWS, CHANNELS)
     pixel = pixel.to(tl.int64)
     # Rows of all images follow one another, two of the source for one of the pooled map.
     source = (pixel // width) * 4 * width + (pixel % width) * 2
-    return pixel[:, None] * channels + channel[None, :], source[:, None] * channels + channel[None, :], inside
+    first = source[:, None] * channels + channel[None, :]
+    return pixel[:, None] * channels + channel[None, :], first, 2 * width * channels, inside
+
+
+@triton.jit
+@no_type_check
+def _four(first, right, low, inside):
+    a = tl.load(first, mask=inside, other=0.0)
+    b = tl.load(first + right, mask=inside, other=0.0)
+    c = tl.load(first + low, mask=inside, other=0.0)
+    d = tl.load(first + low + right, mask=inside, other=0.0)
+    return a, b, c, d
 
 
 @triton.jit
 @no_type_check
 def _pool(x, y, pixels, width, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
-    out, first, inside = _corners(pixels, width, channels, ROWS, CHANNELS)
-    low = 2 * width * channels
-    a = tl.load(x + first, mask=inside, other=0.0)
-    b = tl.load(x + first + channels, mask=inside, other=0.0)
-    c = tl.load(x + first + low, mask=inside, other=0.0)
-    d = tl.load(x + first + low + channels, mask=inside, other=0.0)
+    out, first, low, inside = _corners(pixels, width, channels, ROWS, CHANNELS)
+    a, b, c, d = _four(x + first, channels, low, inside)
     tl.store(y + out, tl.maximum(tl.maximum(a, b), tl.maximum(c, d)), mask=inside)
 
 
@@ -43,12 +52,8 @@ def _pool(x, y, pixels, width, channels, ROWS: tl.constexpr, CHANNELS: tl.conste
 @no_type_check
 def _pool_gradient(dy, x, dx, pixels, width, channels, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """The gradient goes to the first of the largest, as in the framework."""
-    out, first, inside = _corners(pixels, width, channels, ROWS, CHANNELS)
-    low = 2 * width * channels
-    a = tl.load(x + first, mask=inside, other=0.0)
-    b = tl.load(x + first + channels, mask=inside, other=0.0)
-    c = tl.load(x + first + low, mask=inside, other=0.0)
-    d = tl.load(x + first + low + channels, mask=inside, other=0.0)
+    out, first, low, inside = _corners(pixels, width, channels, ROWS, CHANNELS)
+    a, b, c, d = _four(x + first, channels, low, inside)
     most = tl.maximum(tl.maximum(a, b), tl.maximum(c, d))
     given = tl.load(dy + out, mask=inside, other=0.0)
     of_a = a == most
@@ -77,9 +82,7 @@ def _upsample(
     CHANNELS: tl.constexpr,
 ):
     """The first `channels` of y's `stride`: x, of `height` x `width`, bilinear at twice the size, corners aligned."""
-    pixel = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    inside = (pixel[:, None] < pixels) & (channel[None, :] < channels)
+    pixel, channel, inside = tile(tl.program_id(0), pixels, channels, ROWS, CHANNELS)
     row, column = (pixel // (2 * width)) % (2 * height), pixel % (2 * width)
     image = (pixel // (4 * width * height)).to(tl.int64)
     at_y, at_x = row.to(tl.float32) * scale_y, column.to(tl.float32) * scale_x
@@ -113,9 +116,7 @@ def _upsample_gradient(
     TAPS: tl.constexpr,
 ):
     """Each pixel of the smaller map gathers from those to which it contributed, so that no two programs write one."""
-    pixel = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    inside = (pixel[:, None] < pixels) & (channel[None, :] < channels)
+    pixel, channel, inside = tile(tl.program_id(0), pixels, channels, ROWS, CHANNELS)
     row, column = (pixel // width) % height, pixel % width
     image = (pixel // (width * height)).to(tl.int64)
     # A single row or column contributes everywhere: there the scale is 0.
@@ -138,18 +139,15 @@ def _upsample_gradient(
 @no_type_check
 def _place(x, y, pixels, channels, from_stride, to_stride, ROWS: tl.constexpr, CHANNELS: tl.constexpr):
     """`channels` of each pixel, from one map's into another's."""
-    pixel = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
-    channel = tl.arange(0, CHANNELS)
-    inside = (pixel[:, None] < pixels) & (channel[None, :] < channels)
+    pixel, channel, inside = tile(tl.program_id(0).to(tl.int64), pixels, channels, ROWS, CHANNELS)
     value = tl.load(x + pixel[:, None] * from_stride + channel[None, :], mask=inside, other=0.0)
     tl.store(y + pixel[:, None] * to_stride + channel[None, :], value.to(y.dtype.element_ty), mask=inside)
 
 
 def _tiles(pixels: int, channels: int) -> tuple[tuple[int], dict[str, int]]:
     """The grid over all pixels of a map, and the size of a tile."""
-    wide = triton.next_power_of_2(channels)
-    tall = max(1, min(TILE // wide, triton.next_power_of_2(pixels)))
-    return (triton.cdiv(pixels, tall),), {"ROWS": tall, "CHANNELS": wide}
+    tiles, size = cut(pixels, channels, TILE)
+    return (tiles,), size
 
 
 def _map(like: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -163,8 +161,8 @@ class _Pool(torch.autograd.Function):
         ctx.save_for_backward(x)
         images, channels, height, width = x.shape
         y = _map(x, channels, height // 2, width // 2)
-        grid, tile = _tiles(images * height * width // 4, channels)
-        _pool[grid](x, y, images * height * width // 4, width // 2, channels, **tile)
+        grid, size = _tiles(images * height * width // 4, channels)
+        _pool[grid](x, y, images * height * width // 4, width // 2, channels, **size)
         return y
 
     @staticmethod
@@ -172,8 +170,8 @@ class _Pool(torch.autograd.Function):
         (x,) = ctx.saved_tensors
         images, channels, height, width = x.shape
         dy, dx = dy.contiguous(memory_format=torch.channels_last), torch.empty_like(x)
-        grid, tile = _tiles(images * height * width // 4, channels)
-        _pool_gradient[grid](dy, x, dx, images * height * width // 4, width // 2, channels, **tile)
+        grid, size = _tiles(images * height * width // 4, channels)
+        _pool_gradient[grid](dy, x, dx, images * height * width // 4, width // 2, channels, **size)
         return dx
 
 
@@ -184,13 +182,13 @@ class _UpsampleAndJoin(torch.autograd.Function):
         ctx.shape, ctx.widths = x.shape, [other.shape[1] for other in others]
         y = _map(x, channels + sum(ctx.widths), 2 * height, 2 * width)
         pixels, stride = 4 * images * height * width, y.shape[1]
-        grid, tile = _tiles(pixels, channels)
-        _upsample[grid](x, y, pixels, height, width, channels, stride, *_scales(height, width), **tile)
+        grid, size = _tiles(pixels, channels)
+        _upsample[grid](x, y, pixels, height, width, channels, stride, *_scales(height, width), **size)
         done = channels
         for other in others:
-            grid, tile = _tiles(pixels, other.shape[1])
+            grid, size = _tiles(pixels, other.shape[1])
             place = y[:, done:]
-            _place[grid](other, place, pixels, other.shape[1], other.shape[1], stride, **tile)
+            _place[grid](other, place, pixels, other.shape[1], other.shape[1], stride, **size)
             done += other.shape[1]
         return y
 
@@ -202,16 +200,18 @@ class _UpsampleAndJoin(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             gradients[0] = dx = _map(dy, channels, height, width)
             pixels = images * height * width
-            grid, tile = _tiles(pixels, channels)
-            size = (pixels, height, width, channels, dy.shape[1])
-            _upsample_gradient[grid](dy, dx, *size, *_scales(height, width), **tile, TAPS=TAPS)
+            grid, size = _tiles(pixels, channels)
+            scales = _scales(height, width)
+            _upsample_gradient[grid](
+                dy, dx, pixels, height, width, channels, dy.shape[1], *scales, **size, TAPS=TAPS
+            )
         done = channels
         for i, wide in enumerate(ctx.widths, 1):
             if ctx.needs_input_grad[i]:
                 gradients[i] = dx = _map(dy, wide, 2 * height, 2 * width)
                 pixels = 4 * images * height * width
-                grid, tile = _tiles(pixels, wide)
-                _place[grid](dy[:, done:], dx, pixels, wide, dy.shape[1], wide, **tile)
+                grid, size = _tiles(pixels, wide)
+                _place[grid](dy[:, done:], dx, pixels, wide, dy.shape[1], wide, **size)
             done += wide
         return tuple(gradients)
 
