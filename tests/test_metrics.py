@@ -40,6 +40,26 @@ def test_class_scores_by_hand():
     assert metrics.brier(HAND_LABELS, HAND) == pytest.approx(2 * squares.mean())
 
 
+def test_balanced_log_loss_by_hand():
+    labels, probabilities = np.array([0, 1, 1]), np.array([[0.5, 0.5], [0.75, 0.25], [0.0, 1.0]])
+    expected = (np.log(2) + (np.log(4) + 0) / 2) / 2
+    assert metrics.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
+    # One more of a class counts as one more of it, not as more of the class.
+    again = np.repeat(probabilities, [3, 1, 1], axis=0)
+    assert metrics.balanced_log_loss(np.array([0, 0, 0, 1, 1]), again) == pytest.approx(expected)
+
+
+def test_balanced_log_loss_of_classes_that_are_not_exclusive():
+    labels, probabilities = np.array([[1], [0], [0]]), np.array([[0.5], [0.5], [0.75]])
+    expected = (np.log(2) + (np.log(2) + np.log(4)) / 2) / 2
+    assert metrics.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
+
+
+def test_balanced_log_loss_needs_every_class_and_stays_finite():
+    assert np.isnan(metrics.balanced_log_loss(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]])))
+    assert np.isfinite(metrics.balanced_log_loss(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])))
+
+
 def test_calibration_error_by_hand():
     # Confidences .9, .6, .7, .6, .8. Ceil(15 c) = 14, 9, 11, 9, 12: only the two of .6 share a bin.
     gaps = [abs(1 - 0.9), abs((0 + 1) - 2 * 0.6), abs(1 - 0.7), abs(0 - 0.8)]
@@ -122,7 +142,14 @@ def _f1_of_the_second(labels, probabilities, weights=None):
 
 @pytest.mark.parametrize(
     "metric",
-    [metrics.accuracy, _f1_of_the_second, metrics.auc, metrics.brier, metrics.calibration_error],
+    [
+        metrics.accuracy,
+        _f1_of_the_second,
+        metrics.auc,
+        metrics.brier,
+        metrics.balanced_log_loss,
+        metrics.calibration_error,
+    ],
 )
 @pytest.mark.parametrize("kind", ["two", "three", "not exclusive"])
 def test_weights_are_repetitions(metric, kind):

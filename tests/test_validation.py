@@ -54,7 +54,27 @@ def test_auc_and_accuracy_by_hand() -> None:
     found = validate(
         Brightness(), ValidationSet(grey(0, 140, 130, 250), torch.tensor([0, 0, 1, 1]), empty(), empty()), CPU
     )
-    assert found == pytest.approx({"val_accuracy": 0.75, "val_auc": 0.75, "score": 0.75})
+    # With so few images nothing is said of the temperature. Logits are (-b, b), b the grey value less one half.
+    lost = [np.log1p(np.exp(2 * b)) for b in (-0.5, 140 / 255 - 0.5, 0.5 - 130 / 255, 0.5 - 250 / 255)]
+    assert found == pytest.approx(
+        {"val_accuracy": 0.75, "val_auc": 0.75, "val_log_loss": np.mean(lost), "score": 0.75}, rel=1e-5
+    )
+
+
+def test_the_log_loss_is_of_calibrated_probabilities() -> None:
+    # 20 images of each class, all but one of each decided rightly: the same logits, ten times as large, are as good.
+    labels = torch.tensor([0] * 20 + [1] * 20)
+    bright = [20] * 19 + [230] + [230] * 19 + [20]
+
+    class Loud(Brightness):
+        def classify(self, images: Tensor, rng: Generator | None = None) -> Tensor:
+            return 10 * super().classify(images)
+
+    validation = ValidationSet(grey(*bright), labels, empty(), empty())
+    quiet, loud = (validate(model, validation, CPU)["val_log_loss"] for model in (Brightness(), Loud()))
+    assert quiet == pytest.approx(loud, rel=1e-3)
+    # As sure as it is often right, but for the softened labels of the temperature.
+    assert quiet == pytest.approx(-0.95 * np.log(0.95) - 0.05 * np.log(0.05), rel=0.15)
 
 
 def test_dice_by_hand() -> None:
@@ -75,9 +95,8 @@ def test_nothing_where_nothing_is_counts_one() -> None:
 
 def test_the_score_is_the_mean_of_auc_and_dice() -> None:
     both = ValidationSet(grey(200, 0), torch.tensor([0, 1]), rows(2) * 255, rows(2))
-    assert validate(Brightness(), both, CPU) == pytest.approx(
-        {"val_accuracy": 0, "val_auc": 0, "val_dice": 1, "score": 0.5}
-    )
+    found = validate(Brightness(), both, CPU)
+    assert (found["val_auc"], found["val_dice"], found["score"]) == (0, 1, 0.5)
 
 
 def test_accuracy_stands_in_where_auc_is_undefined() -> None:

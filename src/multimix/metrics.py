@@ -113,6 +113,23 @@ def brier(labels: Labels, probabilities: Probabilities, weights: Weights = None)
     return mean(2 * squared.mean(axis=1) if labels.ndim == 2 else squared.sum(axis=1), weights)
 
 
+def balanced_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
+    """Mean over classes of the mean -log p_k of the images that have class k; >= 0.
+
+    What probabilities are worth where every class is as frequent as the others, so it sees an answer that leans to the
+    class that was commoner in training. nan where no image has some class. Where labels are not exclusive the absence of
+    each class counts as one more class, with 1 - p_k.
+    """
+    member = truth(labels, probabilities.shape[1])
+    if labels.ndim == 2:
+        member = np.concatenate([member, 1 - member], axis=1)
+        probabilities = np.concatenate([probabilities, 1 - probabilities], axis=1)
+    losses = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) * member
+    each = _per_resample(weights, len(labels))
+    counts = each @ member
+    return (each @ losses / np.where(counts > 0, counts, np.nan)).mean(axis=-1)
+
+
 def _calibration_error(
     right: Bool[np.ndarray, " N"], confidence: Float[np.ndarray, " N"], weights: Weights, bins: int
 ) -> Score:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from multimix.familiarity import Familiarity, cut_outs, learn_familiarity, thumbnails
-from multimix.metrics import accuracy, auc
+from multimix.metrics import accuracy, auc, balanced_log_loss
 from multimix.model import MultiMix
-from multimix.reliability import Reliability, measure_classes
+from multimix.reliability import Reliability, best_temperature, measure_classes
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,20 @@ class ValidationSet:
 def validate(
     model: MultiMix, validation: ValidationSet, device: torch.device, batch: int = 32
 ) -> Mapping[str, float]:
-    """'score' and its parts: AUC (accuracy where AUC is undefined) and mean Dice of the structures."""
+    """'score' and its parts: AUC (accuracy where AUC is undefined) and mean Dice of the structures.
+
+    Beside them 'val_log_loss', class-balanced and with calibrated probabilities, which the score does not see.
+    """
     scores: dict[str, float] = {}
     if len(validation.class_images):
-        logits = _class_logits(model, validation.class_images, device, batch)
-        exclusive = validation.labels.dim() == 1
-        probabilities = (logits.softmax(dim=1) if exclusive else logits.sigmoid()).double().numpy()
-        labels = validation.labels.numpy().astype(int)
+        logits = _class_logits(model, validation.class_images, device, batch).double().numpy()
+        labels = validation.labels.numpy().astype(np.int64)
+        multi_label = labels.ndim == 2
+        probabilities = Reliability().probabilities(logits, multi_label)
+        calibrated = Reliability(best_temperature(logits, labels)).probabilities(logits, multi_label)
         scores["val_accuracy"] = float(accuracy(labels, probabilities))
         scores["val_auc"] = float(auc(labels, probabilities))
+        scores["val_log_loss"] = float(balanced_log_loss(labels, calibrated))
     if len(validation.mask_images):
         predicted = [model(x).mask_logits > 0 for x in _batches(validation.mask_images, device, batch)]
         scores["val_dice"] = _mean_dice(torch.cat(predicted).cpu().numpy(), validation.masks)
