@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import rich.progress  # noqa: F401  imported once, before forking
+import scipy.optimize  # noqa: F401  likewise
 import torch
 
 from multimix import cli, trainer

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multimix.layers import channels_last, dropout, normalise
+from multimix.layers import channels_last, convolve, dropout, normalise
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
@@ -93,3 +93,20 @@ def test_dropout_keeps_the_layout_of_a_channels_last_activation():
     y = dropout(x, 0.25, torch.Generator().manual_seed(0))
     assert y.is_contiguous(memory_format=torch.channels_last)
     assert abs(float((y == 0).float().mean()) - 0.25) < 0.14  # five standard deviations of 256 draws
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
+def test_a_bias_that_normalisation_takes_out_again_changes_nothing(layout):
+    rng = torch.Generator().manual_seed(7)
+    conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+    torch.nn.init.normal_(conv.bias, std=3, generator=rng)
+    x = torch.rand(2, 3, 16, 16, generator=rng).contiguous(memory_format=layout)
+    torch.testing.assert_close(normalise(convolve(x, conv)), framework(conv(x)), rtol=0, atol=1e-5)
+
+
+def test_channels_last_maps_are_spared_that_bias():
+    conv = torch.nn.Conv2d(3, 4, 3, padding=1)
+    x = channels_last(torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(8)))
+    normalise(convolve(x, conv)).square().sum().backward()
+    assert conv.weight.grad is not None
+    assert conv.bias.grad is None

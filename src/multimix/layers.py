@@ -113,10 +113,10 @@ def _standardise(x: Tensor) -> tuple[Tensor, Tensor]:
 def convolve(x: Float[Tensor, "B C H W"], conv: nn.Conv2d) -> Float[Tensor, "B D H W"]:
     """`conv`, of which the output is normalised next.
 
-    That takes a channel's constant out again, so on a CUDA device, where adding it and its gradient are two more walks
-    over the map, the bias is left out.
+    That takes a channel's constant out again, so a channels-last map is spared the bias: adding it and its gradient,
+    zero but for rounding, are two more walks over the map.
     """
-    return F.conv2d(x, conv.weight, conv.bias if _fused(x) is None else None, padding=conv.padding)
+    return F.conv2d(x, conv.weight, None if is_channels_last(x) else conv.bias, padding=conv.padding)
 
 
 def normalise(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
