@@ -1,4 +1,4 @@
-"""tools/validation_scores.py: the best score of each run's log, the mean over the seeds that all methods have."""
+"""tools/validation_scores.py: what each run's log says at its best score, the mean over the seeds that all methods have."""
 
 import importlib
 import json
@@ -9,13 +9,16 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def keep(folder: Path, method: str, steps: int, seed: int, scores: list[float]) -> None:
+def keep(
+    folder: Path, method: str, steps: int, seed: int, scores: list[float], **more: list[float]
+) -> None:
     """A cell as tools/keep_results.py leaves it; lines of losses, which have no score, between the validations."""
     run = folder / f"{method}-s{seed}" / "run"
     run.mkdir(parents=True)
     cell = {"method": method, "steps": steps, "seed": seed}
     (run.parent / "cell.json").write_text(json.dumps(cell), "utf-8")
-    lines = [line for score in scores for line in ({"dice": 0.9}, {"score": score})]
+    validations = [{"score": s} | {name: more[name][i] for name in more} for i, s in enumerate(scores)]
+    lines = [line for validation in validations for line in ({"dice": 0.9}, validation)]
     (run / "log.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
 
 
@@ -34,6 +37,19 @@ def test_best_of_every_run_and_mean_of_common_seeds(
         ["|", "UMTL-S", "|", "500", "|", "0.7500", "|", "0.2500", "|", "0.7500", "|"],
         ["|", "UMTL-S", "|", "1000", "|", "0.9000", "|", "|", "0.9000", "|"],
     ]
+
+
+def test_another_column_is_read_where_the_score_is_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path, "umtl-s", 500, 0, [0.5, 0.9, 0.9], val_log_loss=[0.1, 0.4, 0.2])
+    keep(tmp_path, "umtl-s", 500, 1, [0.5])  # an older log
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("validation_scores")
+    monkeypatch.setattr("sys.argv", ["validation_scores.py", "--of", "val_log_loss", str(tmp_path)])
+    assert tool.main() == 0
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    assert row.split() == ["|", "UMTL-S", "|", "500", "|", "0.4000", "|", "0.4000", "|"]
 
 
 def test_a_folder_without_cells_is_told(

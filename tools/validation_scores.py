@@ -1,10 +1,14 @@
-"""The best validation score of every run of kept benchmarks, and the mean of each method: what a choice may look at.
+"""What validation images said of the best checkpoint of every run of kept benchmarks, and the mean of each method.
 
     python tools/validation_scores.py results/ours results/long
+    python tools/validation_scores.py --of val_log_loss results/equal
 
-The score is what `multimix train` keeps its best weights by; the table is Markdown.
+It is all that a choice may look at. By default the score that `multimix train` keeps its best weights by; any other
+column of `log.jsonl` at that step is asked for by name, and runs whose log does not have it are left out. The table is
+Markdown.
 """
 
+import argparse
 import json
 import statistics
 import sys
@@ -14,33 +18,39 @@ from pathlib import Path
 from multimix.recipes import method
 
 
-def best(log: Path) -> float:
-    """The highest validation score in a run's log."""
+def at_best(log: Path, column: str) -> float | None:
+    """A column of a run's log at the step with the highest validation score; None where it has no such column."""
     rows = (json.loads(line) for line in log.read_text("utf-8").splitlines())
-    return max(row["score"] for row in rows if "score" in row)
+    best = max((row for row in rows if "score" in row), key=lambda row: row["score"], default={})
+    return best.get(column)
 
 
 def main() -> int:
     """Print the table; the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path, nargs="+")
+    parser.add_argument("--of", default="score", metavar="COLUMN")
+    given = parser.parse_args()
     found: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
-    for folder in map(Path, sys.argv[1:]):
-        for file in folder.glob("*/cell.json"):
-            cell = json.loads(file.read_text("utf-8"))
-            found[cell["method"], cell["steps"]][cell["seed"]] = best(file.parent / "run/log.jsonl")
+    for file in (file for folder in given.results for file in folder.glob("*/cell.json")):
+        cell = json.loads(file.read_text("utf-8"))
+        value = at_best(file.parent / "run/log.jsonl", given.of)
+        if value is not None:
+            found[cell["method"], cell["steps"]][cell["seed"]] = value
     if not found:
-        print(
-            f"{' '.join(sys.argv[1:]) or 'no folder'}: no finished cell. Give folders in results/.",
-            file=sys.stderr,
-        )
+        folders = " ".join(map(str, given.results))
+        print(f"{folders}: no finished cell with {given.of}. Give folders in results/.", file=sys.stderr)
         return 1
     seeds = sorted(set.union(*map(set, found.values())))
     common = set.intersection(*map(set, found.values()))
     print("| method | steps |", *(f"seed {seed} |" for seed in seeds), "mean of the seeds that all have |")
     print("| --- |" + " ---: |" * (len(seeds) + 2))
-    for (name, steps), scores in sorted(found.items()):
-        shown = [f"{scores[seed]:.4f}" if seed in scores else "" for seed in seeds]
-        mean = statistics.fmean(scores[seed] for seed in common) if common else float("nan")
-        print(f"| {method(name).name} | {steps} |", *(f"{score} |" for score in shown), f"{mean:.4f} |")
+    for (name, steps), values in sorted(found.items()):
+        shown = [f"{values[seed]:.4f}" if seed in values else "" for seed in seeds]
+        mean = statistics.fmean(values[seed] for seed in common) if common else float("nan")
+        print(f"| {method(name).name} | {steps} |", *(f"{value} |" for value in shown), f"{mean:.4f} |")
     return 0
 
 
