@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 import tiny
+from multimix.data.manifest import read_manifest
 from multimix.trainer import train as train_run
 
 Words = list[str | Path]
@@ -214,6 +215,21 @@ def test_check_lists_all_bad_files_at_once(place: Place, capsys: pytest.CaptureF
     assert len(findings) == len(broken)
     for path in broken:
         assert sum(f"error: {path}: " in line for line in findings) == 1
+
+
+def test_check_writes_what_can_be_used_and_training_goes_on_with_it(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, good = place.images / IMAGE, place.manifest.with_name("good.csv")
+    broken.write_bytes(b"no image")
+    refused(capsys, place.train(), rf"{IMAGE}: .*--good FILE", 1)
+    before = read_manifest(place.manifest)
+    answer = tiny.multimix(capsys, "data", "check", place.manifest, "--good", good)
+    assert answer.code == 1
+    assert f"{good}: {len(before) - 1} of {len(before)} images" in answer.out
+    assert read_manifest(good) == [record for record in before if record.image != broken]
+    assert tiny.multimix(capsys, *place.train(data=good)).code == 0
+    refused(capsys, ["data", "check", place.manifest, "--good", good], f"{good}: exists", 2)
 
 
 # Manifests.

@@ -162,6 +162,14 @@ def test_errors_come_first_and_the_rest_goes_on(data: Path) -> None:
     assert findings[2].message == "3 images of 3 patients, A 3, masks of lungs 1"
 
 
+def test_errors_of_a_rows_files_name_its_image(data: Path) -> None:
+    picture(data / "3.png", 3, (16, 17))
+    add(data, "gone.png,,A,train,p3,s", "3.png,m.png,A,train,p4,s", "1.png,,A,test,p1,s2")
+    images = [finding.image for finding in serious(data) if finding.level == "error"]
+    # The third error, pixels in two splits, is no row's alone.
+    assert images == [data / "gone.png", data / "3.png", None]
+
+
 def test_table_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such manifest"):
         check_manifest(tmp_path / "manifest.csv")

@@ -101,7 +101,13 @@ def _print_counts(records: "list[Record]") -> None:
 
 @data.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
-def check(manifest: Path) -> None:
+@click.option(
+    "--good",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the rows whose files can all be used to FILE, CSV or Parquet.",
+)
+def check(manifest: Path, good: Path | None) -> None:
     """Look at every file of MANIFEST and report what would corrupt a result.
 
     MANIFEST is a CSV or Parquet table, or the folder that holds manifest.csv.
@@ -110,6 +116,7 @@ def check(manifest: Path) -> None:
     Examples:
       multimix data check xrays
       multimix data check xrays/wards.parquet
+      multimix data check xrays --good xrays/good.csv
 
     Missing, unreadable or mismatched files, a patient or the same pixels in two splits are errors: exit
     status 1. Warnings and notes (class balance) do not change the exit status.
@@ -119,7 +126,10 @@ def check(manifest: Path) -> None:
 
     from multimix.cli.progress import bar
     from multimix.data.check import check_manifest
+    from multimix.data.manifest import read_manifest, write_manifest
 
+    if good is not None and good.exists():
+        raise UsageError(f"{good}: exists. Choose another --good, or remove it.")
     with bar("Checking", "images") as report:
         findings = check_manifest(manifest, report)
     console = Console(soft_wrap=True)
@@ -130,6 +140,14 @@ def check(manifest: Path) -> None:
     errors = sum(f.level == "error" for f in findings)
     warnings = sum(f.level == "warning" for f in findings)
     click.echo(f"{manifest}: {errors} errors, {warnings} warnings")
+    unusable = {finding.image for finding in findings if finding.image is not None}
+    if unusable and good is None:
+        click.echo("--good FILE writes a manifest of the rows whose files can all be used.")
+    if good is not None:
+        records = read_manifest(manifest)
+        kept = [record for record in records if record.image not in unusable]
+        write_manifest(good, kept)
+        click.echo(f"{good}: {len(kept)} of {len(records)} images")
     if errors:
         raise SystemExit(1)
 

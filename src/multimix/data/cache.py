@@ -28,7 +28,7 @@ import numpy as np
 import platformdirs
 import torch
 
-from multimix.errors import ManifestError, MultimixError, UsageError
+from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
@@ -46,6 +46,10 @@ ABANDONED_SECONDS = 24 * 3600
 
 DEFAULT_GB = 20.0
 """Gigabytes (10^9 bytes) of all caches together, where `MULTIMIX_CACHE_GB` does not say otherwise."""
+
+ALL_AT_ONCE = (
+    "`multimix data check MANIFEST --good FILE` lists all such files and writes a manifest without their rows."
+)
 
 _NAME = re.compile(r"[0-9a-f]{32}")
 """Of a cache. The folder may hold other things, which are not ours to remove."""
@@ -179,8 +183,7 @@ def _key(records: Sequence[Record], size: int, channels: int, structures: Sequen
                 stat = os.stat(path)
             except OSError as error:
                 raise ManifestError(
-                    f"{path}: {error.strerror or error}; the manifest names it. Restore the file, or run "
-                    "`multimix data check MANIFEST` for a list of everything missing."
+                    f"{path}: {error.strerror or error}; the manifest names it. Restore the file. {ALL_AT_ONCE}"
                 ) from error
             key.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
         key.update(repr([len(record.masks.get(s, ())) for s in structures]).encode())
@@ -212,7 +215,10 @@ def _build(
 
         def decode(row: int) -> str:
             record = records[row]
-            images[row], masks[row] = decode_record(record, size, channels, structures)
+            try:
+                images[row], masks[row] = decode_record(record, size, channels, structures)
+            except ImageError as error:
+                raise ImageError(f"{error}. {ALL_AT_ONCE}") from error
             return hashlib.blake2b(images[row].tobytes() + masks[row].tobytes(), digest_size=16).hexdigest()
 
         digests = []

@@ -34,6 +34,8 @@ class Finding:
     """A file, or a source and split."""
     message: str
     """What is wrong and what to do."""
+    image: Path | None = None
+    """Whose row has files that cannot be used; None where no single row is at fault."""
 
 
 @dataclass(frozen=True)
@@ -81,18 +83,20 @@ def _look(record: Record) -> _Look:
             message = "every pixel has the same value; replace the image or remove its row"
             findings.append(Finding("warning", str(record.image), message))
     except ImageError as error:
-        findings.append(Finding("error", str(record.image), _without(record.image, error)))
+        findings.append(Finding("error", str(record.image), _without(record.image, error), record.image))
     for structure, files in record.masks.items():
-        findings += _look_at_mask(size, structure, files)
+        findings += _look_at_mask(record.image, size, structure, files)
     return _Look(record, digest, tuple(findings))
 
 
-def _look_at_mask(size: tuple[int, int] | None, structure: str, files: Sequence[Path]) -> Iterator[Finding]:
+def _look_at_mask(
+    image: Path, size: tuple[int, int] | None, structure: str, files: Sequence[Path]
+) -> Iterator[Finding]:
     where = "|".join(map(str, files))
     try:
         mask = read_mask(files, size)
     except ImageError as error:
-        yield Finding("error", where, _without(files[0], error))
+        yield Finding("error", where, _without(files[0], error), image)
         return
     if not mask.any():
         yield Finding("warning", where, f"mask of {structure!r} is empty; draw it or clear the cell")
