@@ -1,4 +1,4 @@
-"""tools/validation_scores.py: what each run's log says at its best score, the mean over the seeds that all methods have."""
+"""tools/validation_scores.py: what each run's log says at its best score, and the mean over common seeds."""
 
 import importlib
 import json
@@ -9,9 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def keep(
-    folder: Path, method: str, steps: int, seed: int, scores: list[float], **more: list[float]
-) -> None:
+def keep(folder: Path, method: str, steps: int, seed: int, scores: list[float], **more: list[float]) -> None:
     """A cell as tools/keep_results.py leaves it; lines of losses, which have no score, between the validations."""
     run = folder / f"{method}-s{seed}" / "run"
     run.mkdir(parents=True)

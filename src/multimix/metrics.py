@@ -116,9 +116,9 @@ def brier(labels: Labels, probabilities: Probabilities, weights: Weights = None)
 def balanced_log_loss(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
     """Mean over classes of the mean -log p_k of the images that have class k; >= 0.
 
-    What probabilities are worth where every class is as frequent as the others, so it sees an answer that leans to the
-    class that was commoner in training. nan where no image has some class. Where labels are not exclusive the absence of
-    each class counts as one more class, with 1 - p_k.
+    What probabilities are worth where every class is as frequent as the others, so it sees an answer that leans to
+    the class that was commoner in training. nan where no image has some class. Where labels are not exclusive the
+    absence of each class counts as one more class, with 1 - p_k.
     """
     member = truth(labels, probabilities.shape[1])
     if labels.ndim == 2:

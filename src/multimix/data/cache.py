@@ -48,7 +48,7 @@ DEFAULT_GB = 20.0
 """Gigabytes (10^9 bytes) of all caches together, where `MULTIMIX_CACHE_GB` does not say otherwise."""
 
 ALL_AT_ONCE = (
-    "`multimix data check MANIFEST --good FILE` lists all such files and writes a manifest without their rows."
+    "`multimix data check MANIFEST --good FILE` lists all such files and writes a manifest without them."
 )
 
 _NAME = re.compile(r"[0-9a-f]{32}")
