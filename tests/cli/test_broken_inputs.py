@@ -429,7 +429,7 @@ OPTIONS: dict[str, tuple[list[str], str]] = {
     ),
     "no source": (
         ["--class-source", ""],
-        r"MultiMix\+ needs --class-source. Sources in .*: lungs, wards. Name one",
+        r"MultiMix\+ needs --class-source. Sources in .*: lungs, wards. Name one .*masks alone: --method u-net",
     ),
     "a field that does not exist": (
         ["--set", "optim.speed=1"],

@@ -73,13 +73,14 @@ def _complete(record: Record, structures: Sequence[str]) -> bool:
 
 def _require_sources(config: DataConfig, method: Method, records: Sequence[Record]) -> None:
     known = ", ".join(sorted({r.source for r in records}))
-    for wanted, sources, flag in (
-        (method.classify, config.class_source, "--class-source"),
-        (method.segment, config.mask_source, "--mask-source"),
+    for wanted, sources, flag, alone in (
+        (method.classify, config.class_source, "--class-source", "masks alone: --method u-net"),
+        (method.segment, config.mask_source, "--mask-source", "classes alone: --method enc-ssl"),
     ):
         if wanted and not sources:
             raise UsageError(
-                f"{method.name} needs {flag}. Sources in {config.manifest}: {known}. Name one or more of them."
+                f"{method.name} needs {flag}. Sources in {config.manifest}: {known}. Name one or more of them, or "
+                f"learn {alone}."
             )
 
 
