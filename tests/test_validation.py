@@ -174,3 +174,12 @@ def test_without_validation_images_nothing_is_known() -> None:
     assert (
         measure_reliability(Brightness(), nothing, gradients(60, 0), CPU, torch.Generator()) == Reliability()
     )
+
+
+def test_an_answer_that_is_no_number_is_scored_without_a_warning() -> None:
+    class Broken(Brightness):
+        def classify(self, images: Tensor, rng: Generator | None = None) -> Tensor:
+            return super().classify(images) * torch.nan
+
+    validation = ValidationSet(grey(*range(0, 240, 8)), torch.tensor([0, 1] * 15), empty(), empty())
+    assert np.isnan(validate(Broken(), validation, CPU)["val_log_loss"])
