@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multimix.layers import channels_last, dropout, normalise, pool, upsample_and_join
+from multimix.layers import channels_last, convolve, dropout, normalise, pool, upsample_and_join
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -55,6 +55,14 @@ def test_dropout_follows_its_generator() -> None:
     one, same, other = (dropout(x, 0.5, torch.Generator(CUDA).manual_seed(seed)) for seed in (5, 5, 6))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_a_bias_that_normalisation_takes_out_again_is_left_out() -> None:
+    conv = torch.nn.Conv2d(3, 4, 3, padding=1).to(CUDA)
+    x = drawn((2, 3, 16, 16), 7)
+    assert torch.equal(convolve(x, conv), F.conv2d(x, conv.weight, padding=1))
+    with torch.no_grad():
+        torch.testing.assert_close(normalise(convolve(x, conv)), normalise(conv(x)), rtol=1e-4, atol=1e-4)
 
 
 def test_pooling_is_the_frameworks_to_the_last_bit() -> None:

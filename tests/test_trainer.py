@@ -210,8 +210,12 @@ def test_half_precision_trains_and_says_nothing_of_it(
 def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path, name: str) -> None:
     moved = []
     for parts in (1, 2):
+        # At this seed no rectifier is so near to zero that rounding in another order decides it.
         config = tiny.run_config(
-            manifest, method=name, streams={"classes": 4, "unlabelled_classes": 4, "masks": 2, "parts": parts}
+            manifest,
+            method=name,
+            seed=1,
+            streams={"classes": 4, "unlabelled_classes": 4, "masks": 2, "parts": parts},
         )
         trainer = Trainer(config, prepare(config), tmp_path / str(parts))
         terms = trainer.one_step()
@@ -220,8 +224,7 @@ def test_a_step_in_parts_is_the_same_step(manifest: Path, tmp_path: Path, name: 
     for name, whole in vars(moved[0][0]).items():
         torch.testing.assert_close(vars(moved[1][0])[name], whole, msg=name)
     for whole, parts in zip(moved[0][1], moved[1][1], strict=True):
-        # Rounding in another order may decide a rectifier otherwise, which single elements show.
-        torch.testing.assert_close(parts, whole, rtol=0, atol=1e-5 + 1e-3 * float(whole.abs().max()))
+        torch.testing.assert_close(parts, whole, rtol=1e-3, atol=1e-5)
 
 
 def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def test_another_column_is_read_where_the_score_is_best(
     assert row.split() == ["|", "UMTL-S", "|", "500", "|", "0.4000", "|", "0.4000", "|"]
 
 
+def test_the_mean_may_be_of_some_seeds_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, score in enumerate((0.5, 0.25, 1.0)):
+        keep(tmp_path, "umtl-s", 500, seed, [score])
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("validation_scores")
+    monkeypatch.setattr("sys.argv", ["validation_scores.py", str(tmp_path), "--seeds", "0", "2"])
+    assert tool.main() == 0
+    (row,) = capsys.readouterr().out.splitlines()[2:]
+    assert row.split() == ["|", "UMTL-S", "|", "500", "|", "0.5000", "|", "1.0000", "|", "0.7500", "|"]
+
+
 def test_a_folder_without_cells_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

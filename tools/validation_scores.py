@@ -1,7 +1,7 @@
 """What validation images said of the best checkpoint of every run of kept benchmarks, and the mean of each method.
 
     python tools/validation_scores.py results/ours results/long
-    python tools/validation_scores.py --of val_log_loss results/equal
+    python tools/validation_scores.py results/equal --of val_log_loss --seeds 12 13 14 15 16 17
 
 It is all that a choice may look at. By default the score that `multimix train` keeps its best weights by; any other
 column of `log.jsonl` at that step is asked for by name, and runs whose log does not have it are left out. The table is
@@ -32,12 +32,13 @@ def main() -> int:
     )
     parser.add_argument("results", type=Path, nargs="+")
     parser.add_argument("--of", default="score", metavar="COLUMN")
+    parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="of these draws alone")
     given = parser.parse_args()
     found: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
     for file in (file for folder in given.results for file in folder.glob("*/cell.json")):
         cell = json.loads(file.read_text("utf-8"))
         value = at_best(file.parent / "run/log.jsonl", given.of)
-        if value is not None:
+        if value is not None and (given.seeds is None or cell["seed"] in given.seeds):
             found[cell["method"], cell["steps"]][cell["seed"]] = value
     if not found:
         folders = " ".join(map(str, given.results))
