@@ -19,7 +19,7 @@ import tiny
 from multimix.audit import FAULTS, AuditReport, audit
 from multimix.audit.arithmetic import impossible_means
 from multimix.audit.material import locate, open_material
-from multimix.checkpoint import BEST, read_tensors, write_tensors
+from multimix.checkpoint import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError
@@ -27,6 +27,7 @@ from multimix.evaluate import evaluate_source, write_scores
 from multimix.io.writers import write_json
 from multimix.predict import load
 from multimix.prepare import Prepared
+from multimix.reliability import Reliability
 from multimix.trainer import train
 from multimix.types import Record
 from multimix.validation import ValidationSet
@@ -344,6 +345,16 @@ def test_an_evaluation_of_other_weights_is_stale(study: Study) -> None:
     assert faults(audit(study.run)) == {"best-not-best", "stale-evaluation"}
 
 
+def test_calibrated_answers_are_not_stale(study: Study) -> None:
+    loaded = load_model(study.run)
+    means = {name: torch.from_numpy(mask) for name, mask in loaded.trivial_masks.items()}
+    known = Reliability(temperature=4.0)
+    save_model(study.run / BEST, loaded.model.state_dict(), loaded.spec, means, known)
+    study.judge()
+    assert pd.read_csv(study.table)["p_PNEUMONIA"].between(0.02, 0.98).any()
+    assert "stale-evaluation" not in faults(audit(study.run))
+
+
 def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     file = study.run / "config.yaml"
     file.write_text(file.read_text().replace("pseudo_weight: 0.25", "pseudo_weight: 0.0"))
@@ -377,6 +388,15 @@ def test_sizes_of_the_files(study: Study) -> None:
     assert found.severity == "wrong"
     assert found.evidence["auc of size"] == 1.0
     assert found.evidence["images"] == 24
+
+
+def test_images_that_cannot_be_read_leave_sizes_unchecked(study: Study) -> None:
+    for record in read_manifest(study.manifest):
+        if record.label is not None:
+            record.image.write_bytes(b"no image")
+    missed = [one for one in audit(study.run).unchecked if one.fault == "size-shortcut"]
+    assert missed
+    assert not [one for one in missed if "the check failed" in one.reason]
 
 
 def test_nearly_the_same_picture_is_doubtful(study: Study) -> None:
@@ -460,6 +480,33 @@ def test_images_are_found_below_any_folder() -> None:
     ]
     names = [("s", "train/a/1.png"), ("s", "val/a/1.png"), ("s", "a/2.png"), ("t", "train/a/1.png")]
     assert locate(names, records) == [records[1], records[2], None, None]
+
+
+def test_accuracy_over_pairs_of_image_and_class_may_exceed_every_f1(study: Study) -> None:
+    # 100 images, three classes of 10 each, none ever found, one false alarm each: accuracy 1 - 33 / 300, every F1 0.
+    values = {
+        "accuracy": 0.89,
+        "f1_a": 0.0,
+        "f1_b": 0.0,
+        "f1_c": 0.0,
+        "auc_a": 0.5,
+        "auc_b": 0.5,
+        "auc_c": 0.5,
+    }
+    entry = {
+        "source": "films",
+        "split": "test",
+        "metrics": {name: {"value": value} for name, value in values.items()},
+    }
+    study.scores.write_text(json.dumps({"scores": [entry]}))
+    study.table.unlink()
+    assert "impossible-scores" not in faults(audit(study.scores.parent))
+    # Of one class per image two F1 scores give the accuracy: a / (1 - a) = 0.5 / 1 + 0.5 / 1 says a = 1 / 2.
+    entry["metrics"] = {
+        name: {"value": value} for name, value in {"accuracy": 0.9, "f1_a": 0.5, "f1_b": 0.5}.items()
+    }
+    study.scores.write_text(json.dumps({"scores": [entry]}))
+    assert "impossible-scores" in faults(audit(study.scores.parent))
 
 
 def test_mask_scores_by_hand() -> None:

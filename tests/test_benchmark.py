@@ -12,17 +12,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import tiny
-from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary
+from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary, write_examples
 from multimix.checkpoint import BEST, LAST, load_model, load_state, save_model
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment import Cell, Spec
-from multimix.predict import load
+from multimix.model import MultiMix
+from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
 from multimix.runlog import read_log
+from multimix.types import Record
 
 SPEC = """
 methods: [enc, multimix]
@@ -266,3 +270,22 @@ def test_a_second_benchmark_in_the_same_folder_is_refused(
     ended = run_benchmark(Spec.read(spec_file), manifest, out, watch=begin_another)
     assert refused
     assert [state.state for state in ended] == ["finished", "finished"]
+
+
+def test_examples_of_several_structures_and_folders_do_not_overwrite_each_other(tmp_path: Path) -> None:
+    names = ("wards", "lateral")
+    pixels = np.tile(np.arange(16, dtype=np.uint8) * 16, (16, 1))
+    for name in names:
+        (tmp_path / name).mkdir()
+        Image.fromarray(pixels).save(tmp_path / name / "1.png")
+        Image.fromarray((pixels > 90).astype(np.uint8) * 255).save(tmp_path / name / "mask.png")
+    structures = ("heart", "lungs")
+    model = MultiMix(structures=len(structures), widths=(2, 2, 2, 2, 2)).eval()
+    predictor = Predictor(model, ("a", "b"), structures, size=16)
+    masks = dict.fromkeys(structures, (tmp_path / "wards" / "mask.png",))
+    records = [Record(tmp_path / name / "1.png", masks=masks, source="s") for name in names]
+    write_examples(predictor, records, tmp_path / "out")
+    kinds = ("boundary_heart", "boundary_lungs", "saliency")
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {
+        f"s_{image}--{kind}.png" for image in ("1", "1_2") for kind in kinds
+    }

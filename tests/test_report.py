@@ -24,7 +24,7 @@ from multimix.report.build import Written, results_sections, write_report
 from multimix.report.cells import Benchmark, read_benchmark
 from multimix.report.data_card import data_card
 from multimix.report.document import Table, number, with_interval
-from multimix.report.grid import Grid, grid
+from multimix.report.grid import Grid, grid, title
 from multimix.report.pictures import main_budget
 from multimix.report.questions import answers, best_supervised
 from multimix.report.scores import grid_table, published_table
@@ -550,3 +550,10 @@ def test_a_browser_shows_the_page_without_complaint_or_request(
     assert ground == ("rgb(21, 24, 28)" if dark else "rgb(254, 254, 254)")
     shown = browser.execute_script("return Array.from(document.images, i => i.currentSrc.slice(0, 26))")
     assert all(source.startswith("data:image/") for source in shown)
+
+
+def test_names_of_structures_and_classes_that_contain_each_other() -> None:
+    assert title("dice_left_heart", ["heart", "left_heart"]) == "Dice of left_heart"
+    assert title("dice_heart", ["heart", "left_heart"]) == "Dice of heart"
+    assert title("f1_heart", ["heart"]) == "F1 of heart"
+    assert title("asd_mm_lungs", ["lungs"]) == "surface distance, mm"

@@ -331,6 +331,22 @@ def test_needed_numbers_by_the_textbook_formula():
     assert (nothing.patients, nothing.seeds) == (None, None)
 
 
+def test_with_few_seeds_more_patients_may_tell_less():
+    # Two seeds, t(0.975, 1) = 12.7: once patients are so many that seeds are most of the variance, they weigh most in
+    # the quantile too. Written out for the two numbers, by the formula of the docstring.
+    parts = Difference(0.026, -1.0, 1.0, 0.5, 100, 2, 1.0, 1e-5, 0.0)
+
+    def reach(patients: int) -> float:
+        own, seeds = 1.0 / patients, 1e-5 / 2
+        q = (own * stats.t.isf(0.025, patients - 1) + seeds * stats.t.isf(0.025, 1)) / (own + seeds)
+        return float((q + stats.norm.ppf(0.8)) * np.sqrt(own + seeds))
+
+    wanted = needed(parts).patients
+    assert reach(1_000_000) > 0.026
+    assert wanted is not None
+    assert reach(wanted) <= 0.026 < reach(wanted - 1)
+
+
 def test_so_many_patients_do_have_that_power():
     rng, wanted = (
         np.random.default_rng(10),

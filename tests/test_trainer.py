@@ -292,6 +292,21 @@ def test_ctrl_c_twice_does_not_wait(manifest: Path, tmp_path: Path, monkeypatch:
     assert load_state(tmp_path / LAST).step == 3
 
 
+def test_ctrl_c_after_the_last_step_is_heard(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure = multimix.trainer.Trainer._measure_reliability
+
+    def interrupted(self: Any) -> None:
+        ctrl_c()
+        measure(self)
+
+    monkeypatch.setattr(multimix.trainer.Trainer, "_measure_reliability", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(long_run(manifest), tmp_path)
+    assert load_state(tmp_path / LAST).step == 13
+
+
 def test_resuming_a_finished_run_changes_nothing(whole: Path, manifest: Path) -> None:
     before = {path.name: path.read_bytes() for path in whole.iterdir()}
     assert train(long_run(manifest), whole, resume=True).step == 13

@@ -10,7 +10,10 @@ import json
 import shutil
 from pathlib import Path
 
-FILES = ("cell.json", "per_image.parquet", "scores.json", "run/split.csv", "run/run.json", "run/log.jsonl")
+from multimix.io.writers import atomic_write
+
+FILES = ("per_image.parquet", "scores.json", "run/split.csv", "run/run.json", "run/log.jsonl", "cell.json")
+"""Of a cell, in the order of copying: the one that says it is finished comes last."""
 
 
 def main() -> None:
@@ -31,7 +34,8 @@ def main() -> None:
         target = given.results / cell.name
         for name in FILES:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(cell / name, target / name)
+            with atomic_write(target / name) as part:
+                shutil.copyfile(cell / name, part)
         if (cell / "examples").is_dir() and seed(cell) == first:
             shutil.copytree(cell / "examples", target / "examples", dirs_exist_ok=True)
     print(f"{given.results}: {len(cells)} cells")

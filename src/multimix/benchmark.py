@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -217,7 +218,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         # Spread over the source, in which classes often follow one another.
         write_examples(predictor, known[:: -(-len(known) // EXAMPLES)], folder / "examples")
     facts = asdict(cell) | {
-        "size": spec.run.data.size,
+        "size": trainer.config.data.size,
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
@@ -232,15 +233,22 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
 
 
 def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path) -> None:
-    """Pictures for the report: <source>_<image>--boundary.png (predicted, then reference) and --saliency.png."""
+    """Pictures for the report: <source>_<image>--boundary.png (predicted, then reference) and --saliency.png.
+
+    With several structures --boundary_<structure>.png; images of one name, from several folders, are numbered.
+    """
+    named, several = Counter[str](), len(predictor.structures) > 1
     for record in records:
         radiograph = read_image(record.image, predictor.channels, force=True)
         (answer,) = predictor.predict_radiographs([radiograph])
         name = f"{record.source}_{record.image.stem}"
-        for structure in set(answer.masks) & set(record.masks):
+        named[name] += 1
+        name += f"_{named[name]}" if named[name] > 1 else ""
+        for structure in sorted({*answer.masks} & {*record.masks}):
             reference = read_mask(record.masks[structure], radiograph.size)
             boundaries = {"predicted": answer.masks[structure], "reference": reference}
-            write_png(folder / f"{name}--boundary.png", overlay(radiograph.pixels, boundaries, None))
+            kind = f"boundary_{structure}" if several else "boundary"
+            write_png(folder / f"{name}--{kind}.png", overlay(radiograph.pixels, boundaries, None))
         if answer.saliency is not None:
             write_png(folder / f"{name}--saliency.png", overlay(radiograph.pixels, {}, answer.saliency))
 

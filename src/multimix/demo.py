@@ -72,7 +72,7 @@ def _steps(report: Report, progress: Progress) -> None:
 
 
 def demo_config(manifest: Path, method: str, steps: int, size: int, seed: int) -> RunConfig:
-    """Both methods see the same labelled images, as many steps, and the default recipe."""
+    """Both methods see the same labelled images, as many steps, and the recipe tuned for the paper's methods."""
     return RunConfig.from_mapping(
         {
             "method": method,

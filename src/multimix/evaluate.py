@@ -26,8 +26,6 @@ from multimix.io.writers import write_json
 from multimix.reliability import covered
 from multimix.types import Estimate, Judged, Prediction, Record, Scores
 
-_MASK_SCORES = ("dice", "jaccard", "asd_px", "hd95_px", "asd_mm", "hd95_mm", "ssim", "precision", "recall")
-
 
 def evaluate_source(
     predictor: Judged,
@@ -193,18 +191,16 @@ def summarise(
 def _membership(
     names: Iterable[str], images: Iterable[str], classes: tuple[str, ...], multi_label: bool
 ) -> Int[np.ndarray, "N K"]:
-    """1 where the cell names the class; where labels are not exclusive, several are joined by '|' or it is 'none'."""
-    member = []
+    """`metrics.membership` of cells that name the model's classes, or none; ManifestError where one names another."""
+    cells = list(names)
     known = {"", NONE, *classes} if multi_label else {"", *classes}
-    for cell, image in zip(names, images, strict=True):
-        named = cell.split("|") if multi_label else [cell]
-        if unknown := [name for name in named if name not in known]:
+    for cell, image in zip(cells, images, strict=True):
+        if unknown := [name for name in (cell.split("|") if multi_label else [cell]) if name not in known]:
             raise ManifestError(
                 f"{image}: label {unknown[0]!r} is not among the model's classes {', '.join(classes)}. "
                 "Correct the label, or do not name this source as a class source."
             )
-        member.append([int(name in named) for name in classes])
-    return np.array(member)
+    return metrics.membership(cells, classes, multi_label)
 
 
 def _class_scores(
@@ -268,7 +264,7 @@ def _mask_scores(
         dice = rows[f"mean_mask_dice_{structure}"].to_numpy(np.float64)
         trivial = {"dice": float(dice.mean()), "jaccard": float((dice / (2 - dice)).mean())}
     scores = {}
-    for name in _MASK_SCORES:
+    for name in metrics.MASK_SCORES:
         column = f"{name}_{structure}"
         if column in rows and rows[column].notna().all():
             statistic = partial(metrics.mean, rows[column].to_numpy(np.float64))

@@ -12,7 +12,7 @@ from multimix.errors import UsageError
 from multimix.recipes import PAPER_METHODS, cell_name, method, recipe
 
 SPECS = Path(__file__).parent / "specs"
-"""The specs that come with the package: paper, quick, ours, ablations, long, draws, equal, published, labels, cuda, smoke."""
+"""The specs that come with the package."""
 
 
 @dataclass(frozen=True)

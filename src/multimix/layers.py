@@ -1,4 +1,4 @@
-"""The two layers of which speed depends: normalisation with its activation, and dropout.
+"""The layers on which speed depends: all but the convolutions' own arithmetic.
 
 They compute the published layers and differ from the framework's in how often they walk over memory, which is where
 a step's time goes once convolutions run at the processor's speed.

@@ -9,6 +9,7 @@ Mask scores take `prediction` and `reference`, bool (H, W), and never skip an im
 empty the score is the worst there is, where both are empty it is perfect.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,17 @@ Probabilities = Float[np.ndarray, "N K"]
 Weights = Float[np.ndarray, "R N"] | None
 Score = float | Float[np.ndarray, " R"]
 Mask = Bool[np.ndarray, "H W"]
+
+MASK_SCORES = ("dice", "jaccard", "precision", "recall", "ssim", "asd_px", "hd95_px", "asd_mm", "hd95_mm")
+"""Of each structure, as tables name them before `_<structure>`."""
+
+
+def membership(cells: Iterable[str], classes: Sequence[str], multi_label: bool) -> Int[np.ndarray, "N K"]:
+    """1 where a table's cell names the class; where labels are not exclusive, several are joined by '|'."""
+    named = [cell.split("|") if multi_label else [cell] for cell in cells]
+    return np.array([[int(known in each) for known in classes] for each in named], int).reshape(
+        -1, len(classes)
+    )
 
 
 def _per_resample(weights: Weights, count: int) -> Float[np.ndarray, "*R N"]:

@@ -129,6 +129,8 @@ class Trainer:
                     if leave:
                         raise KeyboardInterrupt
                 self._measure_reliability()
+                if interrupted():
+                    raise KeyboardInterrupt
         finally:
             self.log.close()
 

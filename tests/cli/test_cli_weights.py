@@ -112,6 +112,26 @@ def test_a_name_that_is_none_is_one_line_with_those_there_are(
     assert "Choose from: tiny-xray" in answer.err
 
 
+def test_a_node_alone_cannot_fetch_again_what_failed(
+    shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("multimix.serve.pacs.answerer")
+    where = (
+        "--port",
+        "11112",
+        "--accept",
+        "S@127.0.0.1",
+        "--peer",
+        "A@127.0.0.1:1",
+        "--queue",
+        tmp_path / "queue",
+    )
+    answer = tiny.multimix(capsys, "pacs", "run", "--weights", "tiny-xray", *where, "--retry-failed")
+    assert answer.code == 2
+    assert "--retry-failed: nothing can be fetched without --dicomweb" in answer.err
+    assert not (tmp_path / "queue").exists()
+
+
 @pytest.mark.parametrize("words", [("predict",), ("evaluate",), ("serve",), ("pacs", "run")])
 def test_neither_run_nor_weights(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     answer = tiny.multimix(capsys, *words)

@@ -308,6 +308,19 @@ def test_what_a_kill_left_half_built_is_removed_after_a_day(tmp_path: Path, fold
     assert (folder / "building-now").exists()
 
 
+def test_a_cache_that_another_process_moves_into_place_meanwhile(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Image.fromarray(np.zeros((SIDE, SIDE), np.uint8)).save(tmp_path / "a.png")
+    glob = Path.glob
+
+    def gone(self: Path, pattern: str) -> list[Path]:
+        return [*glob(self, pattern), *([self / "building-moved"] if pattern == "building-*" else [])]
+
+    monkeypatch.setattr(Path, "glob", gone)
+    assert len(open_cache([Record(tmp_path / "a.png")], size=SIDE, channels=1, structures=()).images) == 1
+
+
 def one_of(root: Path, name: str) -> ImageCache:
     """A cache of its own: 2 x 128 bytes of header, 3 images and 3 masks of 256 pixels, and some 130 bytes of index."""
     (root / name).mkdir(exist_ok=True)

@@ -153,6 +153,12 @@ def test_files_that_are_no_tables(tmp_path: Path, name: str, content: bytes, pro
     assert name in str(caught.value)
 
 
+def test_bytes_of_a_parquet_table_that_are_no_utf_8(tmp_path: Path) -> None:
+    pd.DataFrame({"image": [b"a.png", b"f\xfcr.png"]}).to_parquet(tmp_path / "m.parquet")
+    with pytest.raises(ManifestError, match=r"m\.parquet, row 2: text that is not UTF-8"):
+        read_manifest(tmp_path / "m.parquet")
+
+
 def test_missing_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"no such manifest.*multimix data index"):
         read_manifest(tmp_path / "m.csv")

@@ -13,7 +13,7 @@ from multimix.io.arrays import as_radiograph
 from multimix.predict import Predictor
 from multimix.serve.batching import Batcher
 from multimix.serve.budget import Budget
-from multimix.serve.work import Job, changes, worker
+from multimix.serve.work import Job, Work, changes
 
 
 def test_what_comes_while_a_batch_runs_is_the_next_batch():
@@ -132,9 +132,29 @@ def test_budget_survives_one_who_gives_up_waiting():
     asyncio.run(scenario())
 
 
+def test_budget_survives_a_timeout_of_holders_and_waiters_together():
+    async def scenario() -> None:
+        budget = Budget(10)
+
+        async def use() -> None:
+            async with budget.hold(7):
+                await asyncio.sleep(60)
+
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.gather(use(), use(), use())
+        assert budget.left == 10
+        async with asyncio.timeout(5), budget.hold(10):
+            pass
+
+    asyncio.run(scenario())
+
+
 def test_side_by_side_gives_the_same_answers(predictor: Predictor):
     jobs = [Job(as_radiograph(services.pixels(seed=i), 1, "x"), stability=i == 2) for i in range(5)]
-    alone, parallel = worker(predictor, 1)(jobs), worker(predictor, 2)(jobs)
+    one_by_one, at_once = Work(predictor, 1), Work(predictor, 2)
+    alone, parallel = one_by_one(jobs), at_once(jobs)
+    at_once.close()
     for one, other in zip(alone, parallel, strict=True):
         assert one.prediction.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
         np.testing.assert_array_equal(one.prediction.masks["lungs"], other.prediction.masks["lungs"])

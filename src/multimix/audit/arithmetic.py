@@ -64,12 +64,12 @@ def impossible_scores(material: Material) -> Iterator[Finding | Unchecked]:
 
 
 def _exclusive(values: Mapping[str, float], rows: pd.DataFrame | None) -> bool:
-    """Whether an image has one class: told by probabilities that sum to 1, else by the scores there are."""
+    """Whether an image is known to have one class: by probabilities that sum to 1, else by the scores there are."""
     answers = _answers(rows) if rows is not None else None
     if answers is not None and answers.size:
         return bool(np.median(np.abs(answers.sum(axis=1) - 1)) < 0.01)
-    # A pair of exclusive classes has one AUC.
-    return not (sum(n.startswith("f1_") for n in values) == 2 and any(n.startswith("auc_") for n in values))
+    # A pair of exclusive classes has one AUC; of three and more the names of the scores are the same either way.
+    return sum(n.startswith("f1_") for n in values) == 2 and not any(n.startswith("auc_") for n in values)
 
 
 def _answers(rows: pd.DataFrame) -> np.ndarray:

@@ -14,6 +14,7 @@ from multimix.audit.material import Material, locate
 from multimix.checkpoint import BEST
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
+from multimix.reliability import Reliability
 from multimix.types import Record
 
 HIGHER_IS_BETTER = ("accuracy", "auc", "dice", "jaccard")
@@ -173,8 +174,9 @@ def _difference(material: Material, row: pd.Series, record: Record) -> float:
     differences = [0.0]
     stored = [float(row.get(f"p_{name}", np.nan)) for name in spec.classes]
     if stored and np.isfinite(stored).all():
-        logits = loaded.model.classify(image)[0]
-        now = (logits.sigmoid() if spec.multi_label else logits.softmax(dim=0)).numpy()
+        logits = loaded.model.classify(image).double().numpy()
+        with np.errstate(invalid="ignore"):  # of weights that are not finite, which another check names
+            now = (loaded.reliability or Reliability()).probabilities(logits, spec.multi_label)[0]
         differences.append(float(np.abs(now - stored).max()) / SAME_PROBABILITY)
     areas = [float(row.get(f"area_px_{name}", np.nan)) for name in spec.structures]
     if areas and np.isfinite(areas).any():

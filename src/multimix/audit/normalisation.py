@@ -92,6 +92,8 @@ def _streams_out_of_range(material: Material) -> Iterator[Finding]:
             "weak view": batch.unlabelled_classes.weak,
             "strong view": batch.unlabelled_classes.strong,
         }
+    if batch.unlabelled is not None:
+        streams |= {"teacher's view": batch.unlabelled.weak, "student's view": batch.unlabelled.strong}
     if batch.labelled_masks is not None:
         streams["labelled_masks"] = batch.labelled_masks.images
     if batch.unlabelled_masks is not None:

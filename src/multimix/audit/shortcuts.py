@@ -57,10 +57,9 @@ def size_shortcut(material: Material) -> Iterator[Finding | Unchecked]:
             kinds = {}
         for kind in sorted({kind for sizes in written.values() for kind in sizes}):
             kinds[kind] = [written.get(str(record.image), {}).get(kind) for record in records]
-        best = max(
-            (_size_auc(records, sizes, kind) for kind, sizes in kinds.items()), key=lambda found: found["auc"]
-        )
-        if _stands_out(best, SIZE_AUC):
+        found = [_size_auc(records, sizes, kind) for kind, sizes in kinds.items()]
+        best = max(found, key=lambda each: each["auc"], default=None)
+        if best is not None and _stands_out(best, SIZE_AUC):
             yield _size_finding(source, best)
 
 
@@ -128,14 +127,14 @@ def _auc(positive: Known, scores: Float[np.ndarray, " N"]) -> float:
 def _cross_validated(
     features: Float[np.ndarray, "N F"], positive: Known, patients: Sequence[str], penalty: float | None = None
 ) -> float:
-    """AUC of answers for patients whom the regression has not seen: logistic, or ridge with `penalty`."""
+    """AUC of all folds' answers, for patients whom the regression had not seen: logistic, or ridge with `penalty`."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    answers, each = np.zeros(len(positive)), []
+    answers = np.zeros(len(positive))
     if len(set(patients)) < FOLDS:
         return 0.0
     for train, test in folds.split(features, positive, patients):
@@ -150,7 +149,6 @@ def _cross_validated(
         answers[test] = (
             model.decision_function(features[test]) if penalty is None else model.predict(features[test])
         )
-        each.append(test)
     return _auc(positive, answers)
 
 

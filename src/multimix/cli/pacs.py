@@ -92,6 +92,10 @@ def run(
     model = only_model(weights, run)
     settings = _settings(config, options)
     settings.check()
+    if retry_failed and not settings.dicomweb.url:
+        raise UsageError(
+            "--retry-failed: nothing can be fetched without --dicomweb. Send what failed to the node again."
+        )
     from pydicom import config as pydicom_config
 
     from multimix.serve.pacs.answerer import Answerer

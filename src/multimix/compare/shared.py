@@ -15,7 +15,6 @@ from multimix.errors import ManifestError, UsageError
 from multimix.statistics import Statistic
 from multimix.statistics.significance import delong, mcnemar, wilcoxon
 
-MASK_SCORES = ("dice", "jaccard", "precision", "recall", "ssim", "asd_px", "hd95_px", "asd_mm", "hd95_mm")
 _LOWER = ("asd_", "hd95_", "brier", "ece")
 
 
@@ -36,7 +35,7 @@ def metrics_of(run: Run, source: str) -> list[str]:
     judged = _class_rows(rows)
     if classes := _classes(judged):
         multi = _multi_label(run, judged, classes)
-        member = _membership(judged["label"], classes, multi)
+        member = metrics.membership(judged["label"], classes, multi)
         defined = [0 < count < len(judged) for count in member.sum(axis=0)]
         names = ["auc"] if all(defined) else []
         names += ["accuracy", *(f"f1_{name}" for name in classes)]
@@ -44,7 +43,7 @@ def metrics_of(run: Run, source: str) -> list[str]:
             names += [f"auc_{name}" for name, has in zip(classes, defined, strict=True) if has]
         names += ["brier", "ece"]
     for column in map(str, rows):
-        score = next((s for s in MASK_SCORES if column.startswith(f"{s}_")), None)
+        score = next((s for s in metrics.MASK_SCORES if column.startswith(f"{s}_")), None)
         if score is None:
             continue
         masks = (
@@ -78,13 +77,6 @@ def _multi_label(run: Run, judged: pd.DataFrame, classes: tuple[str, ...]) -> bo
         return run.multi_label
     total = judged[[f"p_{name}" for name in classes]].sum(axis=1)
     return bool((total - 1).abs().max() > 1e-3)
-
-
-def _membership(
-    cells: "pd.Series[str]", classes: tuple[str, ...], multi_label: bool
-) -> Int[np.ndarray, "N K"]:
-    named = [cell.split("|") if multi_label else [cell] for cell in cells]
-    return np.array([[int(name in cell) for name in classes] for cell in named]).reshape(-1, len(classes))
 
 
 @dataclass(frozen=True)
@@ -201,8 +193,8 @@ class _ClassAnswers:
         return cls(
             classes,
             multi,
-            _membership(rows["label"], classes, multi),
-            _membership(rows["predicted"], classes, multi),
+            metrics.membership(rows["label"], classes, multi),
+            metrics.membership(rows["predicted"], classes, multi),
             rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
         )
 

@@ -54,7 +54,7 @@ class Domain:
     """Probability of leads and tubes."""
 
 
-class Dice:
+class Draws:
     """Random numbers for a batch, one (B 1 1) column per call."""
 
     def __init__(self, seed: tuple[int, ...], batch: int) -> None:
@@ -128,12 +128,12 @@ class Frame:
     height: Column
     """The lungs' height, in half image widths."""
 
-    def to_thorax(self, dice: Dice) -> tuple[Maps, Maps]:
+    def to_thorax(self, draws: Draws) -> tuple[Maps, Maps]:
         """Thorax coordinates of every pixel, gently bent: no two chests have the same outline."""
         axis = np.linspace(-1, 1, self.size, dtype=np.float32)
         x, y = axis[None, None, :] - self.shift, axis[None, :, None] - self.top
         cos, sin = np.cos(self.angle), np.sin(self.angle)
-        bend_x, bend_y = dice.field(self.size, 5), dice.field(self.size, 5)
+        bend_x, bend_y = draws.field(self.size, 5), draws.field(self.size, 5)
         return (
             (cos * x + sin * y) / self.half + 0.025 * bend_x,
             (cos * y - sin * x) / self.height + 0.015 * bend_y,
@@ -150,16 +150,16 @@ class Frame:
         return (cos * across - sin * down + shift + 1) * scale, (sin * across + cos * down + top + 1) * scale
 
 
-def draw_frame(dice: Dice, domain: Domain, size: int) -> Frame:
+def draw_frame(draws: Draws, domain: Domain, size: int) -> Frame:
     """Position, tilt and proportions of each patient before the detector."""
-    half = domain.width * dice.around(1.0, 0.05)
+    half = domain.width * draws.around(1.0, 0.05)
     return Frame(
         size=size,
-        shift=dice.around(0.0, 0.04),
-        top=2 * (domain.top + dice.around(0.0, 0.025)) - 1,
-        angle=dice.around(0.0, 0.035),
+        shift=draws.around(0.0, 0.04),
+        top=2 * (domain.top + draws.around(0.0, 0.025)) - 1,
+        angle=draws.around(0.0, 0.035),
         half=half,
-        height=half * domain.aspect * dice.around(1.0, 0.07),
+        height=half * domain.aspect * draws.around(1.0, 0.07),
     )
 
 
@@ -183,38 +183,38 @@ class Chest:
     """Distance to the nearest lung border, positive inside the lungs, in thorax units."""
 
 
-def _heart(dice: Dice, domain: Domain, x: Maps, y: Maps) -> Maps:
+def _heart(draws: Draws, domain: Domain, x: Maps, y: Maps) -> Maps:
     """1 - q, with q = 1 on a tilted ellipse whose apex points to the patient's left."""
-    ratio = dice.around(domain.heart, 0.035)
-    centre_x, centre_y = 0.3 * ratio + dice.around(0.0, 0.02), dice.around(0.79, 0.03)
-    tilt = dice.around(0.55, 0.12)
+    ratio = draws.around(domain.heart, 0.035)
+    centre_x, centre_y = 0.3 * ratio + draws.around(0.0, 0.02), draws.around(0.79, 0.03)
+    tilt = draws.around(0.55, 0.12)
     across, down = x - centre_x, (y - centre_y) * np.float32(domain.aspect)
     down = np.where(down > 0, 0.5 * down, down)  # the heart rests on the diaphragm
     along = np.cos(tilt) * across + np.sin(tilt) * down
     over = np.cos(tilt) * down - np.sin(tilt) * across
-    long, short = ratio * dice.around(1.08, 0.05), ratio * dice.around(0.8, 0.05)
+    long, short = ratio * draws.around(1.08, 0.05), ratio * draws.around(0.8, 0.05)
     return 1 - np.square(along / long) - np.square(over / short)
 
 
-def draw_chest(dice: Dice, domain: Domain, frame: Frame) -> Chest:
+def draw_chest(draws: Draws, domain: Domain, frame: Frame) -> Chest:
     """Rib cage, diaphragm, heart and lungs of each patient."""
-    x, y = frame.to_thorax(dice)
+    x, y = frame.to_thorax(draws)
     side, left = np.abs(x), (x > 0).astype(np.float32)
     low = np.maximum(y, 0)
-    cap = dice.around(0.43, 0.04)
+    cap = draws.around(0.43, 0.04)
     wall = (
-        dice.around(0.30, 0.02)
-        + dice.around(0.40, 0.03) * np.sqrt(np.maximum(1 - np.square(np.maximum(1 - low / cap, 0)), 0))
-        + dice.around(0.27, 0.03) * low
+        draws.around(0.30, 0.02)
+        + draws.around(0.40, 0.03) * np.sqrt(np.maximum(1 - np.square(np.maximum(1 - low / cap, 0)), 0))
+        + draws.around(0.27, 0.03) * low
     )
-    lower = left * dice.around(0.03, 0.03)  # the liver holds the right dome higher
-    arch = dice.between(0.12, 0.42)
-    fall = side - dice.around(0.52, 0.05)
+    lower = left * draws.around(0.03, 0.03)  # the liver holds the right dome higher
+    arch = draws.between(0.12, 0.42)
+    fall = side - draws.around(0.52, 0.05)
     dome = 0.96 + lower + arch * np.square(np.where(fall > 0, 1.35 * fall, fall))
-    heart = _heart(dice, domain, x, y)
-    neck = dice.around(domain.mediastinum, 0.025)
-    knob = dice.around(0.09, 0.03) * bump(y - dice.around(0.30, 0.03), 0.085)
-    atrium = dice.around(0.06, 0.03) * bump(y - 0.75, 0.2)
+    heart = _heart(draws, domain, x, y)
+    neck = draws.around(domain.mediastinum, 0.025)
+    knob = draws.around(0.09, 0.03) * bump(y - draws.around(0.30, 0.03), 0.085)
+    atrium = draws.around(0.06, 0.03) * bump(y - 0.75, 0.2)
     medial = side - neck - left * knob - (1 - left) * atrium - 0.05 * step(y - 0.3, 0.3)
     lateral = wall - side - 4 * np.maximum(-y, 0)
     depth = _smooth_min(lateral, medial, 0.22)
@@ -223,48 +223,48 @@ def draw_chest(dice: Dice, domain: Domain, frame: Frame) -> Chest:
     return Chest(x, y, side, left, wall, dome, heart, depth)
 
 
-def air(dice: Dice, chest: Chest) -> Maps:
+def air(draws: Draws, chest: Chest) -> Maps:
     """Thickness of air in the lungs, 0 outside: one side may be darker, apex and base differ."""
     profile = np.where(chest.depth > 0, 1 - np.exp(-chest.depth / 0.05), 0).astype(np.float32)
-    uneven = 1 + dice.around(0.0, 0.11) * chest.x + dice.around(0.0, 0.15) * (chest.y - 0.5)
+    uneven = 1 + draws.around(0.0, 0.11) * chest.x + draws.around(0.0, 0.15) * (chest.y - 0.5)
     return profile * uneven
 
 
-def soft_tissue(dice: Dice, domain: Domain, chest: Chest) -> Maps:
+def soft_tissue(draws: Draws, domain: Domain, chest: Chest) -> Maps:
     """Trunk, shoulders, arms, neck, abdomen, heart, breasts, airway and gastric bubble."""
     x, y, side = chest.x, chest.y, chest.side
-    girth = dice.around(0.16, 0.04)
+    girth = draws.around(0.16, 0.04)
     trunk = 1.0 + girth + 0.05 * y - side
     raised = np.float32(domain.arms)
     out = np.maximum(side - 0.3, 0)
-    shoulder = y + dice.around(0.28, 0.03) - (0.2 - 0.5 * raised) * out * out - 0.05 * out
-    arm_at = 1.12 + girth + dice.around(0.2, 0.05) + dice.between(0.0, 0.2) * y * (1 - 2 * raised)
+    shoulder = y + draws.around(0.28, 0.03) - (0.2 - 0.5 * raised) * out * out - 0.05 * out
+    arm_at = 1.12 + girth + draws.around(0.2, 0.05) + draws.between(0.0, 0.2) * y * (1 - 2 * raised)
     arm = 0.24 - np.abs(side - arm_at) - raised * 4 * np.maximum(y - 0.1, 0)
-    armpit = dice.around(0.3, 0.06) - y
-    neck = dice.around(0.34, 0.03) - side
+    armpit = draws.around(0.3, 0.06) - y
+    neck = draws.around(0.34, 0.03) - side
     flesh = np.maximum(np.maximum(trunk, arm), np.minimum(armpit, 1.8 - side))
     flesh = np.maximum(np.minimum(flesh, shoulder), np.minimum(neck, 0.3 - y))
     body = 1 - np.exp(-np.maximum(flesh, 0) / 0.07)
     middle = 0.22 * bump(x, 0.35) + 0.3 * np.maximum(1.0 - side / 1.3, 0)
-    belly = dice.around(0.45, 0.1) * step(y - chest.dome + 0.02, 0.25) * step(1.3 - side, 0.4)
+    belly = draws.around(0.45, 0.1) * step(y - chest.dome + 0.02, 0.25) * step(1.3 - side, 0.4)
     heart = 0.3 * np.sqrt(np.maximum(chest.heart, 0))
     tissue = body * (1.0 + middle + belly + heart)
-    bubble_x, bubble_y = dice.around(0.5, 0.08), dice.around(1.13, 0.04)
-    bubble = 1 - np.square((x - bubble_x) / dice.between(0.1, 0.26)) - np.square((y - bubble_y) / 0.09)
-    gas = dice.chance(0.6) * dice.between(0.15, 0.45)
+    bubble_x, bubble_y = draws.around(0.5, 0.08), draws.around(1.13, 0.04)
+    bubble = 1 - np.square((x - bubble_x) / draws.between(0.1, 0.26)) - np.square((y - bubble_y) / 0.09)
+    gas = draws.chance(0.6) * draws.between(0.15, 0.45)
     tissue -= gas * step(bubble, 0.6) * step(y - chest.dome - 0.01, 0.03)
-    airway = bump(x + dice.around(0.0, 0.015), 0.055) * step(0.42 - y, 0.08)
+    airway = bump(x + draws.around(0.0, 0.015), 0.055) * step(0.42 - y, 0.08)
     fork = bump(side - 0.7 * (y - 0.36), 0.045) * step(y - 0.36, 0.03) * step(0.52 - y, 0.06)
-    hilum = dice.between(0.05, 0.2) * bump(side - 0.25, 0.09) * bump(y - 0.44, 0.1)
-    return tissue + hilum - 0.2 * body * np.maximum(airway, fork) + _breasts(dice, chest) * body
+    hilum = draws.between(0.05, 0.2) * bump(side - 0.25, 0.09) * bump(y - 0.44, 0.1)
+    return tissue + hilum - 0.2 * body * np.maximum(airway, fork) + _breasts(draws, chest) * body
 
 
-def _breasts(dice: Dice, chest: Chest) -> Maps:
+def _breasts(draws: Draws, chest: Chest) -> Maps:
     """Two half discs with a sharp lower and a fading upper border, in half of the patients."""
-    centre, radius = dice.around(0.72, 0.06), dice.around(0.36, 0.05)
+    centre, radius = draws.around(0.72, 0.06), draws.around(0.36, 0.05)
     inside = 1 - np.square((chest.side - 0.55) / radius) - np.square((chest.y - centre) / (radius * 0.75))
     fade = np.clip((chest.y - centre) / (radius * 0.75) * 0.6 + 0.55, 0, 1)
-    return dice.chance(0.5) * dice.between(0.05, 0.32) * step(inside, 0.25) * fade
+    return draws.chance(0.5) * draws.between(0.05, 0.32) * step(inside, 0.25) * fade
 
 
 def _tube(distance: Maps, half_width: float, soft: float) -> Maps:
@@ -274,37 +274,37 @@ def _tube(distance: Maps, half_width: float, soft: float) -> Maps:
     return inside * (0.6 + 0.5 * cortex)
 
 
-def bones(dice: Dice, domain: Domain, chest: Chest) -> Maps:
+def bones(draws: Draws, domain: Domain, chest: Chest) -> Maps:
     """Ribs, spine, clavicles, shoulder blades and humeral heads."""
     x, y, side = chest.x, chest.y, chest.side
-    spacing = domain.rib_spacing * dice.around(1.0, 0.06)
-    start, slope = dice.between(0.0, 1.0), domain.rib_slope + dice.around(0.0, 0.03)
+    spacing = domain.rib_spacing * draws.around(1.0, 0.06)
+    start, slope = draws.between(0.0, 1.0), domain.rib_slope + draws.around(0.0, 0.03)
     cage = step(chest.wall + 0.07 - side, 0.06) * step(1.25 - y, 0.2) * step(y + 0.02, 0.06)
     turn = np.square(np.square(side / np.maximum(chest.wall, 0.3)))
     phase = (y * (1 + 0.12 * y) - slope * side - 0.07 * turn) / spacing + start
     behind = _tube(phase - np.round(phase), 0.23, 0.07) * step(side - 0.06, 0.06)
-    rise = dice.around(0.34, 0.05)
+    rise = draws.around(0.34, 0.05)
     phase = (y * (1 + 0.1 * y) + rise * np.square(side - 0.15) - 0.22 * turn) / (1.15 * spacing) + start + 0.5
-    front = _tube(phase - np.round(phase), 0.25, 0.08) * step(side - dice.around(0.42, 0.04), 0.12)
+    front = _tube(phase - np.round(phase), 0.25, 0.08) * step(side - draws.around(0.42, 0.04), 0.12)
     rim = bump(side - chest.wall - 0.045, 0.045)
     ribs = cage * (0.24 * behind + 0.12 * front + 0.12 * rim)
-    column = step(0.13 + 0.03 * y - np.abs(x + dice.around(0.0, 0.01)), 0.04)
-    segment = y * (1.12 - 0.1 * y) / np.float32(0.1) + dice.between(0.0, 1.0)
+    column = step(0.13 + 0.03 * y - np.abs(x + draws.around(0.0, 0.01)), 0.04)
+    segment = y * (1.12 - 0.1 * y) / np.float32(0.1) + draws.between(0.0, 1.0)
     disc = bump(segment - np.round(segment), 0.17)
     spine = column * (0.3 - 0.12 * disc) * (1 + 0.3 * bump(np.abs(x) - 0.1, 0.03))
-    return np.float32(domain.bone) * (ribs + spine + _girdle(dice, domain, chest))
+    return np.float32(domain.bone) * (ribs + spine + _girdle(draws, domain, chest))
 
 
-def _girdle(dice: Dice, domain: Domain, chest: Chest) -> Maps:
+def _girdle(draws: Draws, domain: Domain, chest: Chest) -> Maps:
     """Clavicles, shoulder blades and humeral heads."""
     y, side = chest.y, chest.side
     lift = np.float32(domain.arms)
-    inner, outer = dice.around(0.13, 0.03), dice.around(-0.03, 0.03) - 0.1 * lift
+    inner, outer = draws.around(0.13, 0.03), draws.around(-0.03, 0.03) - 0.1 * lift
     along = np.clip((side - 0.1) / 1.05, 0, 1)
-    line = inner + (outer - inner) * along + dice.around(0.025, 0.01) * np.sin(2 * np.pi * along)
+    line = inner + (outer - inner) * along + draws.around(0.025, 0.01) * np.sin(2 * np.pi * along)
     ends = step(side - 0.1, 0.04) * step(1.18 - side, 0.06)
     clavicle = 0.32 * ends * _tube(y - line, 0.034, 0.012)
-    border = side - dice.around(0.78, 0.06) - (0.35 - 0.1 * lift) * (y - 0.1) - 0.25 * lift
+    border = side - draws.around(0.78, 0.06) - (0.35 - 0.1 * lift) * (y - 0.1) - 0.25 * lift
     blade = 0.16 * step(border, 0.03) * step(y - 0.02, 0.05) * step(0.55 - y - 0.2 * side, 0.12)
     blade *= step(1.25 - side, 0.2) * (1 + 0.8 * bump(border - 0.03, 0.025))
     radius = np.square((side - 1.28) / 0.17) + np.square((y + 0.02 + 0.1 * lift) * 1.75 / 0.17)

@@ -206,8 +206,9 @@ def _build(
     """Decode everything beside `target` and move it there in one rename."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in target.parent.glob("building-*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just moved it to its place
+            if time.time() - left.stat().st_mtime > ABANDONED_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix="building-", dir=target.parent))
     try:
         images = _empty(folder / "images.npy", (len(records), channels, size, size))

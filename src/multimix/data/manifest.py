@@ -159,7 +159,13 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
             f"{file}: is not a Parquet table ({reason}); write it again, or use CSV"
         ) from error
     for number, row in enumerate(table.to_pylist(), start=1):
-        yield f"{file}, row {number}", {name: _text(value) for name, value in row.items()}
+        where = f"{file}, row {number}"
+        try:
+            yield where, {name: _text(value) for name, value in row.items()}
+        except UnicodeDecodeError as error:
+            raise ManifestError(
+                f"{where}: text that is not UTF-8 ({error}); write the table again"
+            ) from error
 
 
 def _text(value: object) -> str:

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 
 from multimix.data import anatomy
-from multimix.data.anatomy import Chest, Dice, Domain, Frame, Maps, Points, blur, bump, step
+from multimix.data.anatomy import Chest, Domain, Draws, Frame, Maps, Points, blur, bump, step
 from multimix.data.manifest import write_manifest
 from multimix.errors import MultimixError, UsageError
 from multimix.types import Record
@@ -77,76 +77,78 @@ def generate(
     images, masks = np.empty((count, size, size), np.uint8), np.empty((count, size, size), bool)
     for number, start in enumerate(range(0, count, _BATCH), start=1):
         part = slice(start, min(count, start + _BATCH))
-        dice = Dice((seed, number), part.stop - start)
-        images[part], masks[part] = _radiographs(dice, domain, size, labels[part])
+        draws = Draws((seed, number), part.stop - start)
+        images[part], masks[part] = _radiographs(draws, domain, size, labels[part])
     return Phantoms(images, masks, labels)
 
 
 def _radiographs(
-    dice: Dice, domain: Domain, size: int, labels: Int64[np.ndarray, " B"]
+    draws: Draws, domain: Domain, size: int, labels: Int64[np.ndarray, " B"]
 ) -> tuple[UInt8[np.ndarray, "B H W"], Bool[np.ndarray, "B H W"]]:
-    frame = anatomy.draw_frame(dice, domain, size)
-    chest = anatomy.draw_chest(dice, domain, frame)
-    air, tree = anatomy.air(dice, chest), vessels(dice, frame)
-    fill = anatomy.soft_tissue(dice, domain, chest) - dice.between(0.75, 1.0) * air
-    fill += anatomy.bones(dice, domain, chest) + leads(dice, domain, chest)
+    frame = anatomy.draw_frame(draws, domain, size)
+    chest = anatomy.draw_chest(draws, domain, frame)
+    air, tree = anatomy.air(draws, chest), vessels(draws, frame)
+    fill = anatomy.soft_tissue(draws, domain, chest) - draws.between(0.75, 1.0) * air
+    fill += anatomy.bones(draws, domain, chest) + leads(draws, domain, chest)
     fill += np.minimum(air, 1) * (
-        dice.between(0.12, 0.34) * tree + dice.between(0.01, 0.05) * dice.field(size, 24)
+        draws.between(0.12, 0.34) * tree + draws.between(0.01, 0.05) * draws.field(size, 24)
     )
-    fill += dice.between(0.05, 0.17) * dice.field(size, 4)  # scatter and uneven exposure
+    fill += draws.between(0.05, 0.17) * draws.field(size, 4)  # scatter and uneven exposure
     # Opacities come after the blur, which would carry them beyond the lungs; they are smooth already.
     sick = labels[:, None, None].astype(np.float32)
-    fill = blur(fill, domain.blur * size) + sick * opacities(dice, domain, chest, tree)
-    exposed = _exposed(dice, size)
-    return _film(dice, domain, fill, exposed), (chest.depth > 0) & exposed
+    fill = blur(fill, domain.blur * size) + sick * opacities(draws, domain, chest, tree)
+    exposed = _exposed(draws, size)
+    return _film(draws, domain, fill, exposed), (chest.depth > 0) & exposed
 
 
-def _exposed(dice: Dice, size: int) -> Bool[np.ndarray, "B H W"]:
+def _exposed(draws: Draws, size: int) -> Bool[np.ndarray, "B H W"]:
     """Where the collimator lets rays through: everywhere but for a border in a quarter of the images."""
     across = np.abs(np.linspace(-1, 1, size, dtype=np.float32))
-    opening = 1.01 - dice.chance(0.25) * dice.between(0.02, 0.1)
+    opening = 1.01 - draws.chance(0.25) * draws.between(0.02, 0.1)
     return np.maximum(across[:, None], across)[None] < opening
 
 
 def _film(
-    dice: Dice, domain: Domain, fill: Maps, exposed: Bool[np.ndarray, "B H W"]
+    draws: Draws, domain: Domain, fill: Maps, exposed: Bool[np.ndarray, "B H W"]
 ) -> UInt8[np.ndarray, "B H W"]:
     """Attenuation to grey values: S-shaped film curve, exposure, letter, noise."""
     size = fill.shape[-1]
-    slope, centre = domain.contrast * dice.around(1.0, 0.12), dice.around(0.85, 0.09)
+    slope, centre = domain.contrast * draws.around(1.0, 0.12), draws.around(0.85, 0.09)
     curve = 1 / (1 + np.exp(slope * (centre - fill)))
     dark, bright = (1 / (1 + np.exp(slope * (centre - end))) for end in (0.0, 2.0))
-    grey = np.clip((curve - dark) / (bright - dark), 0, 1) ** dice.between(0.8, 1.25)
-    grey = np.maximum(grey * exposed, dice.between(0.7, 1.0) * _letter(dice, size))
+    grey = np.clip((curve - dark) / (bright - dark), 0, 1) ** draws.between(0.8, 1.25)
+    grey = np.maximum(grey * exposed, draws.between(0.7, 1.0) * _letter(draws, size))
     grey = domain.black + (domain.white - domain.black) * grey
-    noise = domain.noise * dice.between(0.6, 1.4) * dice.white(size)
+    noise = domain.noise * draws.between(0.6, 1.4) * draws.white(size)
     return np.rint(np.clip(grey + noise, 0, 1) * 255).astype(np.uint8)
 
 
-def _letter(dice: Dice, size: int) -> Maps:
+def _letter(draws: Draws, size: int) -> Maps:
     """R or L in an upper corner of most images: the patient's right is on the image's left."""
     across = np.linspace(-1, 1, size, dtype=np.float32)
     down = across[:, None]
-    left = dice.chance(0.5)
+    left = draws.chance(0.5)
     fonts = np.array([[list(row) for row in letter.split()] for letter in _LETTERS]) == "1"
-    height = dice.between(0.07, 0.12)
-    column = np.floor((across - (2 * left - 1) * dice.between(0.8, 0.9) + 0.3 * height) / (0.6 * height) * 5)
-    row = np.floor((down + dice.between(0.7, 0.95)) / height * 7)
-    inside = (column >= 0) & (column < 5) & (row >= 0) & (row < 7) & (dice.chance(0.7) > 0)
+    height = draws.between(0.07, 0.12)
+    column = np.floor((across - (2 * left - 1) * draws.between(0.8, 0.9) + 0.3 * height) / (0.6 * height) * 5)
+    row = np.floor((down + draws.between(0.7, 0.95)) / height * 7)
+    inside = (column >= 0) & (column < 5) & (row >= 0) & (row < 7) & (draws.chance(0.7) > 0)
     glyph = fonts[left.astype(int), np.clip(row, 0, 6).astype(int), np.clip(column, 0, 4).astype(int)]
     return (inside & glyph).astype(np.float32)
 
 
-def leads(dice: Dice, domain: Domain, chest: Chest) -> Maps:
+def leads(draws: Draws, domain: Domain, chest: Chest) -> Maps:
     """Two cables or tubes that wind down the chest, in some patients."""
     total = np.zeros_like(chest.x)
     for _ in range(2):
-        path = dice.around(0.0, 0.45) + dice.around(0.0, 0.3) * chest.y
-        path = path + dice.between(0.02, 0.15) * np.sin(
-            dice.between(2.0, 6.0) * chest.y + dice.between(0.0, 6.0)
+        path = draws.around(0.0, 0.45) + draws.around(0.0, 0.3) * chest.y
+        path = path + draws.between(0.02, 0.15) * np.sin(
+            draws.between(2.0, 6.0) * chest.y + draws.between(0.0, 6.0)
         )
-        line = bump(chest.x - path, dice.between(0.012, 0.02)) * step(dice.between(0.3, 1.3) - chest.y, 0.02)
-        total += dice.chance(domain.lines) * dice.between(0.15, 0.45) * line
+        line = bump(chest.x - path, draws.between(0.012, 0.02)) * step(
+            draws.between(0.3, 1.3) - chest.y, 0.02
+        )
+        total += draws.chance(domain.lines) * draws.between(0.15, 0.45) * line
     return total
 
 
@@ -167,9 +169,9 @@ def _splat(columns: Points, rows: Points, weights: Points, size: int) -> Maps:
     return total.reshape(batch, size, size).astype(np.float32)
 
 
-def vessels(dice: Dice, frame: Frame) -> Maps:
+def vessels(draws: Draws, frame: Frame) -> Maps:
     """Two trees that branch from the hila; a trunk has a value near .8, the last twigs near .2."""
-    rng, batch, steps, size = dice.rng, dice.batch, 14, frame.size
+    rng, batch, steps, size = draws.rng, draws.batch, 14, frame.size
     trunks = 8
     side = np.repeat([-1.0, 1.0], trunks)[None].repeat(batch, 0)
     fan = np.tile(np.linspace(-1.5, 1.5, trunks), 2)[None] + rng.normal(0, 0.15, (batch, 2 * trunks))
@@ -199,10 +201,10 @@ def vessels(dice: Dice, frame: Frame) -> Maps:
     return np.minimum(maps[0] + maps[1], 1.2)
 
 
-def _inside(dice: Dice, chest: Chest, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _inside(draws: Draws, chest: Chest, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Thorax coordinates (B count) of random points well inside the lungs."""
     batch, height, width = chest.depth.shape
-    tries = dice.rng.random((batch, count, 256))
+    tries = draws.rng.random((batch, count, 256))
     index = (tries * height * width).astype(np.int64)
     patient = np.arange(batch)[:, None]
     flat = chest.depth.reshape(batch, -1)
@@ -211,27 +213,27 @@ def _inside(dice: Dice, chest: Chest, count: int) -> tuple[np.ndarray, np.ndarra
     return chest.x.reshape(batch, -1)[patient, index], chest.y.reshape(batch, -1)[patient, index]
 
 
-def opacities(dice: Dice, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
+def opacities(draws: Draws, domain: Domain, chest: Chest, vessel: Maps) -> Maps:
     """One to four consolidations or infiltrates of any density; 0 outside the lungs."""
     size, most = chest.depth.shape[-1], 4
-    x, y = _inside(dice, chest, most)
-    count = dice.rng.choice(np.arange(1, most + 1), (dice.batch, 1, 1), p=[0.25, 0.3, 0.25, 0.2])
-    ragged = 0.3 * dice.field(size, 12) + 0.2 * dice.field(size, 26)
+    x, y = _inside(draws, chest, most)
+    count = draws.rng.choice(np.arange(1, most + 1), (draws.batch, 1, 1), p=[0.25, 0.3, 0.25, 0.2])
+    ragged = 0.3 * draws.field(size, 12) + 0.2 * draws.field(size, 26)
     total = np.zeros_like(chest.depth)
     for k in range(most):
-        radius, stretch = dice.between(0.24, 0.55), dice.between(0.75, 1.35)
-        tilt, density = dice.between(0.0, np.pi), dice.between(0.38 if k == 0 else 0.15, 0.85)
+        radius, stretch = draws.between(0.24, 0.55), draws.between(0.75, 1.35)
+        tilt, density = draws.between(0.0, np.pi), draws.between(0.38 if k == 0 else 0.15, 0.85)
         across = chest.x - x[:, k, None, None]
         down = (chest.y - y[:, k, None, None]) * np.float32(domain.aspect)
         along = np.cos(tilt) * across + np.sin(tilt) * down
         over = np.cos(tilt) * down - np.sin(tilt) * across
         q = np.square(along / (radius * stretch)) + np.square(over * stretch / radius)
         # A fissure ends one in four with a straight border, as in a lobar pneumonia.
-        fissure = np.maximum(1 - dice.chance(0.25), step(down + 0.2 * across + 0.05, 0.06))
+        fissure = np.maximum(1 - draws.chance(0.25), step(down + 0.2 * across + 0.05, 0.06))
         blob = step(1.4 - q + ragged, 0.9) * fissure
         total = np.maximum(total, blob * density * (k < count))
-    grain = dice.between(0.0, 1.0)
-    texture = np.clip(1 + grain * 0.4 * dice.field(size, 34), 0.2, 1.8)
+    grain = draws.between(0.0, 1.0)
+    texture = np.clip(1 + grain * 0.4 * draws.field(size, 34), 0.2, 1.8)
     # Airways stay dark inside a consolidation, where vessels are no longer seen.
     bronchogram = 1 - np.minimum(0.7 * vessel, 0.4)
     return total * texture * bronchogram * np.where(chest.depth > 0, 1 - np.exp(-chest.depth / 0.05), 0)

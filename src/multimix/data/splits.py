@@ -133,7 +133,7 @@ def refuse_leaks(records: Iterable[Record]) -> None:
 
 
 def fingerprint(records: Sequence[Record]) -> str:
-    """Sha256 (hex) over image, label, split and masks of all records, whatever their order or machine.
+    """Sha256 (hex) over image, label, split, masks, patient and source of all records, whatever their order or machine.
 
     Files are named relative to the folder they have in common. The pixels are not part of it.
     """

@@ -41,7 +41,7 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
         array = array.transpose(2, 0, 1)
     if array.ndim != 3 or array.shape[0] not in (1, 3):
         raise ImageError(
-            f"{name}: expected (H W), (1 H W), (3 H W) or (H W 3), got {source.shape}; reshape it."
+            f"{name}: expected (H W), (1 H W), (3 H W), (H W 1) or (H W 3), got {source.shape}; reshape it."
         )
     check_size(name, *array.shape[1:])
     return Radiograph(_with_channels(_unit_range(array, name), channels))

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from multimix import metrics
 from multimix.errors import ManifestError
@@ -16,8 +17,6 @@ from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.statistics import Statistic, estimate
 from multimix.statistics.paired import paired_difference
 from multimix.types import Estimate
-
-MASK_SCORES = ("dice", "jaccard", "precision", "recall", "ssim", "asd_px", "hd95_px", "asd_mm", "hd95_mm")
 
 _TITLES = {
     "accuracy": "accuracy", "auc": "AUC", "brier": "Brier", "ece": "ECE", "dice": "Dice", "jaccard": "Jaccard",
@@ -44,10 +43,9 @@ Grid = Mapping[tuple[Setting, str, str], Score]
 
 def title(metric: str, structures: Sequence[str]) -> str:
     """A metric as printed; the structure is named where there are several."""
-    for structure in structures:
-        if metric.endswith(f"_{structure}"):
-            name = _TITLES[metric.removesuffix(f"_{structure}")]
-            return name if len(structures) == 1 else f"{name} of {structure}"
+    for score, structure in product(metrics.MASK_SCORES, structures):
+        if metric == f"{score}_{structure}":
+            return _TITLES[score] if len(structures) == 1 else f"{_TITLES[score]} of {structure}"
     return f"F1 of {metric.removeprefix('f1_')}" if metric.startswith("f1_") else _TITLES[metric]
 
 
@@ -96,12 +94,6 @@ def mask_rows(cell: Cell, source: str, structure: str) -> pd.DataFrame:
     if source not in cell.mask_sources or column not in rows:
         return rows.iloc[:0]
     return rows[rows[column].notna()].reset_index(drop=True)
-
-
-def member(names: Sequence[str], classes: Sequence[str], multi_label: bool) -> Int[np.ndarray, "N K"]:
-    """1 where the cell names the class; several are joined by '|' where labels are not exclusive."""
-    named = [name.split("|") if multi_label else [name] for name in names]
-    return np.array([[int(known in each) for known in classes] for each in named], dtype=int)
 
 
 def _of_source(cells: Sequence[Cell], source: str, samples: int) -> Iterator[tuple[str, Score]]:
@@ -163,7 +155,7 @@ def _statistics(cell: Cell, source: str) -> dict[str, _Judged]:
         found |= {name: _Judged(rows, score) for name, score in _class_statistics(cell, rows).items()}
     for structure in cell.structures:
         rows = mask_rows(cell, source, structure)
-        for name in MASK_SCORES if len(rows) else ():
+        for name in metrics.MASK_SCORES if len(rows) else ():
             column = f"{name}_{structure}"
             if column in rows and rows[column].notna().all():
                 values = rows[column].to_numpy(np.float64)
@@ -173,11 +165,13 @@ def _statistics(cell: Cell, source: str) -> dict[str, _Judged]:
 
 def _class_statistics(cell: Cell, rows: pd.DataFrame) -> dict[str, Callable[..., Any]]:
     """As `evaluate` computes them."""
-    truth = member(rows["label"].tolist(), cell.classes, cell.multi_label)
+    truth = metrics.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
     labels = truth if cell.multi_label else truth.argmax(axis=1)
     probabilities = rows[[f"p_{name}" for name in cell.classes]].to_numpy(np.float64)
     # What the model decided need not be the most probable class, so accuracy and F1 take its own word.
-    decided = member(rows["predicted"].tolist(), cell.classes, cell.multi_label).astype(np.float64)
+    decided = metrics.membership(rows["predicted"].tolist(), cell.classes, cell.multi_label).astype(
+        np.float64
+    )
     scores: dict[str, Callable[..., Any]] = {"accuracy": partial(metrics.accuracy, labels, decided)}
     for index, name in enumerate(cell.classes):
         scores[f"f1_{name}"] = partial(metrics.f1, labels, decided, index=index)
@@ -185,7 +179,7 @@ def _class_statistics(cell: Cell, rows: pd.DataFrame) -> dict[str, Callable[...,
     scores["brier"] = partial(metrics.brier, labels, probabilities)
     scores["ece"] = partial(metrics.calibration_error, labels, probabilities)
     if "prediction_set" in rows:
-        inside = member(rows["prediction_set"].tolist(), cell.classes, multi_label=True)
+        inside = metrics.membership(rows["prediction_set"].tolist(), cell.classes, multi_label=True)
         share = covered(inside > 0, truth)
         if not np.isnan(share).any():  # an image without a class has nothing to be covered
             scores["coverage"] = partial(metrics.mean, share)

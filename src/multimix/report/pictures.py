@@ -23,7 +23,7 @@ from multimix.recipes import METHODS
 from multimix.report import scores
 from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.report.document import Panel, Pictures, Table, number
-from multimix.report.grid import Grid, class_rows, mask_rows, member, sources, title
+from multimix.report.grid import Grid, class_rows, mask_rows, sources, title
 from multimix.report.questions import Answer
 
 
@@ -227,7 +227,7 @@ def _area(answers: Answers) -> float:
 
 def _answers(cell: Cell, source: str, known: str) -> Answers:
     rows = class_rows(cell, source)
-    truth = member(rows["label"].tolist(), [known], cell.multi_label)[:, 0]
+    truth = metrics.membership(rows["label"].tolist(), [known], cell.multi_label)[:, 0]
     return Answers(truth, rows[f"p_{known}"].to_numpy(np.float64))
 
 
@@ -237,7 +237,7 @@ def _confidences(cells: Sequence[Cell], source: str) -> Confidences:
     for cell in cells:
         rows = class_rows(cell, source)
         p = rows[[f"p_{name}" for name in cell.classes]].to_numpy(np.float64)
-        truth = member(rows["label"].tolist(), cell.classes, cell.multi_label)
+        truth = metrics.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
         if cell.multi_label:
             confidence.append(np.maximum(p, 1 - p).ravel())
             right.append(((p >= 0.5) == truth).astype(int).ravel())

@@ -61,7 +61,8 @@ def document(
 def results(benchmark: Benchmark, grid: Grid, answers: Sequence[Answer]) -> tuple[Section, ...]:
     """The numbers alone, for a page of documentation: summary, grids, questions, seeds, areas, every score."""
     grids = [scores.grid_table(benchmark, grid, domain) for domain in published.DOMAINS]
-    questions = [question_table(question, answers) for question in _asked(answers) if _of(question, answers)]
+    names = scores.structures(benchmark)
+    questions = [question_table(q, answers, names) for q in _asked(answers) if _of(q, answers)]
     areas = pictures.area_table(benchmark)
     details = (_seeds(benchmark, grid), *([areas] if areas.rows else []), *scores.all_scores(benchmark, grid))
     return (
@@ -162,10 +163,9 @@ def _difference(answer: Answer, names: Sequence[str], bare: bool) -> str:
     return score if bare else f"{score} {with_interval(r.value, r.low, r.high, sign=True)}"
 
 
-def question_table(question: Question, answers: Sequence[Answer]) -> Table:
-    """Every paired difference of a question."""
+def question_table(question: Question, answers: Sequence[Answer], names: Sequence[str]) -> Table:
+    """Every paired difference of a question; `names` are the benchmark's structures."""
     mine = _of(question, answers)
-    names = sorted({a.metric.partition("_")[2] for a in mine if a.metric.startswith("dice_")})
     rows = []
     for a in mine:
         r = a.result
@@ -222,7 +222,7 @@ def _question(benchmark: Benchmark, question: Question, answers: Sequence[Answer
         return Section(question.name, question.text, (Paragraph(_why_not(question)),))
     names = scores.structures(benchmark)
     blocks: list[Block] = [Bullets(tuple(_in_words(mine, names)))]
-    if question.name == "multimix":
+    if any(second == "" for _, second in question.pairs):
         blocks.insert(
             0,
             Paragraph(
@@ -234,7 +234,7 @@ def _question(benchmark: Benchmark, question: Question, answers: Sequence[Answer
     panels = pictures.question_panels([a for a in mine if a.first in here], names)
     caption = f"{pictures.budget_name(here)}. Right of zero the first is ahead. Filled: the interval leaves zero out."
     blocks.append(Pictures(caption, tuple(panels)))
-    blocks.append(question_table(question, answers))
+    blocks.append(question_table(question, answers, names))
     inside = {source for cell in benchmark.cells for source in cell.in_domain}
     words = [a.result.sentence for a in mine if a.source in inside]
     blocks += [Paragraph("In domain, in words:"), Bullets(tuple(words))] if words else []

@@ -27,11 +27,7 @@ class Budget:
             try:
                 await ready
             except asyncio.CancelledError:
-                if ready.done() and not ready.cancelled():
-                    self._give_back(amount)
-                else:
-                    self._waiting.remove((amount, ready))
-                    self._give_back(0)
+                self._give_back(0 if ready.cancelled() else amount)
                 raise
         else:
             self.left -= amount
@@ -42,7 +38,12 @@ class Budget:
 
     def _give_back(self, amount: int) -> None:
         self.left += amount
-        while self._waiting and self._waiting[0][0] <= self.left:
-            wanted, ready = self._waiting.popleft()
-            self.left -= wanted
-            ready.set_result(None)
+        while self._waiting:
+            wanted, ready = self._waiting[0]
+            # Who holds and who waits may be cancelled at once, as when a request that did both runs out of time.
+            if not ready.cancelled():
+                if wanted > self.left:
+                    break
+                self.left -= wanted
+                ready.set_result(None)
+            self._waiting.popleft()

@@ -21,7 +21,7 @@ from multimix.serve.guard import Refused
 from multimix.serve.metrics import Metrics
 from multimix.serve.settings import Limits
 from multimix.serve.uploads import Upload, check_length, drain, read_uploads
-from multimix.serve.work import Job, Result, worker
+from multimix.serve.work import Job, Result, Work
 from multimix.types import Radiograph
 
 
@@ -32,7 +32,7 @@ class Service:
         self.predictor = predictor
         self.about = about
         self.limits = limits
-        self._work = worker(predictor, threads)
+        self._work = Work(predictor, threads)
         self._batcher: Batcher[Job, Result] = Batcher(
             self._timed, size=limits.batch, patience=limits.patience
         )
@@ -56,6 +56,7 @@ class Service:
         """Finish what has begun and end all threads."""
         self._threads.shutdown(cancel_futures=True)
         self._batcher.close()
+        self._work.close()
 
     async def predict(self, headers: Headers, stream: AsyncIterator[bytes], wanted: Wanted) -> Response:
         """The response to a multipart request for what is `wanted`. Raises Refused."""

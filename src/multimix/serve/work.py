@@ -5,9 +5,10 @@ it is: shifts by 2 % of the side (edges repeated) and a tenth more or less expos
 answer hangs on such accidents. It is no confidence interval: a model can be stable and wrong.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -43,24 +44,32 @@ class Result:
     """Class name -> smallest and largest probability; None where not asked for or without a class head."""
 
 
-def worker(predictor: Predictor, threads: int) -> Callable[[list[Job]], list[Result]]:
-    """The function that answers a batch with `predictor`, its parts in `threads` threads on a CPU.
+class Work:
+    """Answers batches with `predictor`, the parts of one in `threads` threads on a CPU.
 
     The network is small: several images side by side, each on one core, are faster than one image on
     several cores.
     """
-    if predictor.device.type != "cpu" or threads == 1:
-        return lambda jobs: _answer(predictor, jobs)
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="multimix-model")
 
-    def answer(jobs: list[Job]) -> list[Result]:
-        parts = [jobs[i::threads] for i in range(min(threads, len(jobs)))]
+    def __init__(self, predictor: Predictor, threads: int) -> None:
+        self._predictor = predictor
+        self._threads = threads if predictor.device.type == "cpu" else 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="multimix-model")
+
+    def __call__(self, jobs: list[Job]) -> list[Result]:
+        """One result per job, in order."""
+        answer = partial(_answer, self._predictor)
+        if self._threads == 1:
+            return answer(jobs)
+        parts = [jobs[i :: self._threads] for i in range(min(self._threads, len(jobs)))]
         results: list[Result | None] = [None] * len(jobs)
-        for i, part in enumerate(pool.map(lambda some: _answer(predictor, some), parts)):
-            results[i::threads] = part
+        for i, part in enumerate(self._pool.map(answer, parts)):
+            results[i :: self._threads] = part
         return [result for result in results if result is not None]
 
-    return answer
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown()
 
 
 def _answer(predictor: Predictor, jobs: Sequence[Job]) -> list[Result]:

@@ -164,10 +164,14 @@ def needed(difference: Difference, *, power: float = 0.8, level: float = 0.05) -
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:
-    """The smallest number from 2 to MOST that is enough, given that all larger ones are too."""
-    if not enough(MOST):
+    """A number from 2 to MOST that is enough while one less is not: by bisection between the first of a grid and its
+    neighbour. What is enough need not stay so: with more patients the few seeds weigh more in the quantile.
+    """
+    grid = np.unique(np.geomspace(2, MOST, 200).round().astype(int)).tolist()
+    first = next((i for i, count in enumerate(grid) if enough(count)), None)
+    if first is None:
         return None
-    short, plenty = 1, MOST
+    short, plenty = (grid[first - 1] if first else 1), grid[first]
     while plenty - short > 1:
         middle = (short + plenty) // 2
         short, plenty = (short, middle) if enough(middle) else (middle, plenty)
