@@ -157,7 +157,7 @@ def test_a_second_call_replaces_and_does_not_feed_on_the_first(tmp_path: Path) -
     write_png(tmp_path / "a.png", half())
     assert predict_files(predictor(), [tmp_path], tmp_path) == Summary(1, 0)
     write_png(tmp_path / "a.png", half(48, 32))
-    assert predict_files(predictor(), [tmp_path], tmp_path) == Summary(1, 0)
+    assert predict_files(predictor(), [tmp_path], tmp_path) == Summary(1, 0, replaced=2)
     assert _read(tmp_path / "masks/a.png").shape == (48, 32)
 
 
@@ -258,7 +258,9 @@ def test_dicom_alone_writes_no_pictures_and_refuses_other_files(tmp_path: Path) 
     assert "b.png: is not a DICOM file" in png["error"]
     assert "c.dcm: DICOM has no valid StudyInstanceUID" in orphan["error"]
     # Asked for both, a PNG gets what it can.
-    assert predict_files(predictor(), [tmp_path / "in"], out, formats=("dicom", "png")) == Summary(3, 0)
+    assert predict_files(predictor(), [tmp_path / "in"], out, formats=("dicom", "png")) == Summary(
+        3, 0, partly=2, replaced=3
+    )
     _, png, orphan = _rows(out)
     assert (out / png["mask"]).is_file()
     assert (png["dicom"], orphan["dicom"]) == ("", "")
@@ -302,10 +304,46 @@ def test_zip_and_force(tmp_path: Path) -> None:
     summary = predict_files(predictor(), [tmp_path / "s.zip"], out, force=True, formats=("png", "dicom"))
     assert summary == Summary(1, 0)
     (row,) = _rows(out)
+    assert row["status"] == "ok"
+    assert "answered on request, although it would be refused: a lateral view" in row["error"]
     assert row["mask"] == "masks/up/lateral.png"
     assert row["dicom"].startswith("dicom/up/lateral_seg.dcm|")
     outside = [p for p in tmp_path.rglob("*") if p.is_file() and out not in p.parents]
     assert sorted(p.name for p in outside) == ["lateral.dcm", "s.zip"]
+
+
+def test_two_images_with_one_uid_do_not_share_their_objects(tmp_path: Path) -> None:
+    first, second = studies.dx(), studies.dx(studies.phantom(seed=7).astype(np.uint16) * 16)
+    second.SOPInstanceUID = first.SOPInstanceUID
+    second.file_meta.MediaStorageSOPInstanceUID = first.SOPInstanceUID
+    for name, data in (("a", first), ("b", second), ("c", first)):
+        studies.save(data, tmp_path / "in" / f"{name}.dcm")
+    out = tmp_path / "out"
+    assert predict_files(predictor(), [tmp_path / "in"], out, formats=("dicom",)) == Summary(2, 1)
+    one, other, copy = _rows(out)
+    assert f"b.dcm: has the SOP Instance UID of {tmp_path / 'in' / 'a.dcm'}, another image" in other["error"]
+    assert (other["status"], other["dicom"]) == ("failed", "")
+    uids = [pydicom.dcmread(out / row["dicom"].split("|")[0]).SOPInstanceUID for row in (one, copy)]
+    assert uids[0] == uids[1]  # the same image twice has the same answer
+    summary = predict_files(predictor(), [tmp_path / "in"], out, formats=("dicom", "png"))
+    assert (summary.done, summary.partly) == (3, 1)
+
+
+def test_files_of_an_earlier_call_do_not_stay_beside_a_table_that_does_not_name_them(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", half())
+    write_png(tmp_path / "b.png", half())
+    out = tmp_path / "out"
+    predict_files(predictor(), [tmp_path / "a.png"], out)
+    (out / "masks" / "mine.png").write_bytes(b"of the user")
+    (tmp_path / "precious.png").write_bytes(b"not ours")
+    table = out / "predictions.csv"
+    table.write_text(table.read_text().replace("overlays/a.png", "overlays/a.png|../precious.png"))
+    assert predict_files(predictor(), [tmp_path / "b.png"], out).replaced == 2
+    written = {str(file.relative_to(out)) for file in out.rglob("*") if file.is_file()}
+    assert written == {"predictions.csv", "masks/b.png", "masks/mine.png", "overlays/b.png"}
+    assert (tmp_path / "precious.png").exists()
+    # What is asked for again as an input is read first.
+    assert predict_files(predictor(), [out / "overlays" / "b.png"], out).done == 1
 
 
 def test_unknown_and_missing_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,8 +387,11 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
     assert rows[1]["error"].endswith("or use --force")
     assert {row for row in rows[1].values() if row} == {rows[1]["path"], "refused", rows[1]["error"]}
     assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "c.png"]
-    assert predict_files(model, [tmp_path / "in"], out, force=True) == Summary(3, 0)
-    assert [(row["status"], row["error"]) for row in _rows(out)] == [("ok", "")] * 3
+    assert predict_files(model, [tmp_path / "in"], out, force=True) == Summary(3, 0, replaced=4)
+    rows = _rows(out)
+    assert [row["status"] for row in rows] == ["ok"] * 3
+    assert rows[0]["error"] == rows[2]["error"] == ""
+    assert "b.png: answered on request, although it would be refused: is of one grey level" in rows[1]["error"]
     assert (out / "masks" / "b.png").is_file()
 
 

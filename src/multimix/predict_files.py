@@ -1,5 +1,7 @@
 """Files, folders, DICOMDIR and zip in; a table of answers, pictures and DICOM objects out."""
 
+import csv
+import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from multimix.errors import ImageError, MultimixError, UsageError
-from multimix.io.dicom_kind import OwnResult
+from multimix.io.dicom_kind import ON_REQUEST, OwnResult, reason_against
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.studies import Source, find_sources
@@ -53,6 +55,10 @@ class Summary:
     """Inputs that are multimix's own results."""
     refused: int = 0
     """Inputs unlike what the model learned from; their row says in what way."""
+    partly: int = 0
+    """Answered inputs without DICOM objects that were asked for; their row says why."""
+    replaced: int = 0
+    """Files of an earlier call that were removed from the output folder."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,9 @@ def predict_files(
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only
     An input that cannot be answered is a row with its reason; the others go on. `force` answers DICOM images
-    that do not call themselves frontal chest radiographs, and what would be refused. The table is there from the
-    start and, if the work is interrupted, holds the rows that are done. `progress` is told (done, total).
+    that do not call themselves frontal chest radiographs, and what would be refused; their row says so. The table
+    is there from the start and, if the work is interrupted, holds the rows that are done; it takes the place of
+    that of an earlier call, of which all files are removed. `progress` is told (done, total).
 
     Raises UsageError where there is nothing to answer, a format cannot be written, or the output would
     overwrite files that are not ours.
@@ -123,11 +130,13 @@ def predict_files(
         jobs = _jobs(predictor, inputs, out, stack)
         rows: list[dict[str, Any]] = []
         table, columns = out / "predictions.csv", _columns(predictor, formats, has_spacing=False)
+        replaced = _clear(out, keep={job.source.path.resolve() for job in jobs})
         write_csv(table, [], columns)
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
             read = _ahead(readers, partial(_read, predictor.channels, formats, force), jobs)
-            for row in _ahead(writers, partial(_write, writer), _answers(predictor, read, force)):
+            answers = _answers(predictor, _of_one_image(read, formats), force)
+            for row in _ahead(writers, partial(_write, writer), answers):
                 rows.append(row)
                 if progress is not None:
                     progress(len(rows), len(jobs))
@@ -135,7 +144,8 @@ def predict_files(
             has_spacing = any(key.startswith("area_mm2_") for row in rows for key in row)
             write_csv(table, rows, _columns(predictor, formats, has_spacing))
     count = Counter(row["status"] for row in rows)
-    return Summary(count["ok"], count["failed"], count["skipped"], count["refused"])
+    partly = sum(row["status"] == "ok" and "dicom" in formats and not row.get("dicom") for row in rows)
+    return Summary(count["ok"], count["failed"], count["skipped"], count["refused"], partly, replaced)
 
 
 def _algorithm(predictor: Predictor, formats: Collection[str]) -> "Algorithm | None":
@@ -161,6 +171,29 @@ def _check_out(out: Path, formats: Collection[str]) -> None:
                 f"{out / name}: exists but was not written by predict (no predictions.csv beside it) "
                 "and might be overwritten; choose another --out."
             )
+
+
+def _clear(out: Path, keep: Collection[Path]) -> int:
+    """Remove the files that the table of an earlier call names, but those to `keep`; how many there were.
+
+    Beside a table that does not name them, a mask or a DICOM object would be taken for an answer of this call.
+    """
+    try:
+        with (out / "predictions.csv").open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, ValueError, csv.Error):
+        return 0
+    names = {
+        n for row in rows for kind in ("mask", "overlay", "dicom") for n in (row.get(kind) or "").split("|")
+    }
+    folders = [(out / folder).resolve() for folders in _FOLDERS.values() for folder in folders]
+    removed = 0
+    for file in ((out / name).resolve() for name in names if name):
+        # A table may have been edited: nothing outside our own folders is touched.
+        if file not in keep and any(folder in file.parents for folder in folders) and file.is_file():
+            file.unlink()
+            removed += 1
+    return removed
 
 
 def _jobs(predictor: Predictor, inputs: Sequence[Path], out: Path, stack: ExitStack) -> list[_Job]:
@@ -213,13 +246,14 @@ def _read(channels: int, formats: Collection[str], force: bool, job: _Job) -> _A
         return _Answer(job, status="failed", error=job.error)
     try:
         radiograph = job.source.read(channels, force)
-        header = job.source.header() if "dicom" in formats else None
+        header = job.source.header() if "dicom" in formats or force else None
     except OwnResult as error:
         return _Answer(job, status="skipped", error=str(error))
     except MultimixError as error:
         return _Answer(job, status="failed", error=str(error))
     if "dicom" not in formats or header is not None:
-        return _Answer(job, radiograph, header)
+        against = reason_against(header) if header is not None else ""
+        return _Answer(job, radiograph, header, error=_on_request(job, against) if against else "")
     reason = (
         f"{job.source.name}: is not a DICOM file, so no DICOM objects can refer to it; "
         "use --format png, or give the DICOM original"
@@ -227,6 +261,37 @@ def _read(channels: int, formats: Collection[str], force: bool, job: _Job) -> _A
     if len(formats) == 1:
         return _Answer(job, status="failed", error=reason)
     return _Answer(job, radiograph, error=reason)
+
+
+def _on_request(job: _Job, reason: str) -> str:
+    return f"{job.source.name}: {ON_REQUEST}: {reason}"
+
+
+def _of_one_image(read: Iterable[_Answer], formats: Collection[str]) -> Iterator[_Answer]:
+    """Without a header where another image had its SOP Instance UID: its objects would have those of the other."""
+    seen: dict[str, tuple[str, bytes]] = {}
+    for answer in read:
+        uid = str(answer.header.get("SOPInstanceUID") or "") if answer.header is not None else ""
+        if not uid or answer.radiograph is None or "dicom" not in formats:
+            yield answer
+            continue
+        digest = hashlib.sha256(answer.radiograph.pixels.tobytes()).digest()
+        name, first = seen.setdefault(uid, (answer.job.source.name, digest))
+        if digest == first:
+            yield answer
+            continue
+        reason = (
+            f"{answer.job.source.name}: has the SOP Instance UID of {name}, another image, so its DICOM objects would "
+            "take the place of those; give each image a UID of its own, or use --format png"
+        )
+        alone = len(formats) == 1
+        yield replace(
+            answer,
+            radiograph=None if alone else answer.radiograph,
+            header=None,
+            status="failed" if alone else "ok",
+            error=reason,
+        )
 
 
 def _answers(predictor: Predictor, read: Iterable[_Answer], force: bool) -> Iterator[_Answer]:
@@ -237,8 +302,11 @@ def _answers(predictor: Predictor, read: Iterable[_Answer], force: bool) -> Iter
         predictions = predictor.predict_radiographs(radiographs, FILES_AT_ONCE)
         for answer in batch:
             prediction = None if answer.radiograph is None else next(predictions)
-            if prediction is None or force or not prediction.refusal:
+            if prediction is None or not prediction.refusal:
                 yield replace(answer, prediction=prediction)
+            elif force:
+                reason = answer.error or _on_request(answer.job, prediction.refusal)
+                yield replace(answer, prediction=prediction, error=reason)
             else:
                 reason = f"{answer.job.source.name}: {prediction.refusal}; check the image, or use --force"
                 yield replace(answer, status="refused", error=reason)

@@ -128,7 +128,7 @@ def test_a_node_alone_cannot_fetch_again_what_failed(
     )
     answer = tiny.multimix(capsys, "pacs", "run", "--weights", "tiny-xray", *where, "--retry-failed")
     assert answer.code == 2
-    assert "--retry-failed: nothing can be fetched without --dicomweb" in answer.err
+    assert "--retry-failed: with --port images are sent, not fetched" in answer.err
     assert not (tmp_path / "queue").exists()
 
 

@@ -255,6 +255,9 @@ NOT_A_CHEST = {
     "LL": ({"ViewPosition": "LL"}, "a lateral view (View Position LL)"),
     "RL": ({"ViewPosition": "RL"}, "a lateral view"),
     "LATERAL": ({"ViewPosition": "Lateral"}, "a lateral view"),
+    "words": ({"ViewPosition": "CHEST LATERAL_L"}, "a lateral view (View Position CHEST LATERAL_L)"),
+    "spine": ({"BodyPartExamined": "THORACIC SPINE"}, "shows another body part (THORACIC SPINE)"),
+    "raw": ({"PresentationIntentType": "FOR PROCESSING"}, "raw pixels of a detector"),
     "LLO": ({"ViewPosition": "LLO"}, "an oblique view"),
     "code": (
         {"ViewCodeSequence": _coded("399173006", "left lateral")},
@@ -269,6 +272,7 @@ NOT_A_CHEST = {
 A_CHEST = {
     "PA": {"ViewPosition": "PA", "PatientOrientation": ["A", "F"]},
     "AP": {"ViewPosition": "AP", "BodyPartExamined": "CHEST"},
+    "decubitus in words": {"ViewPosition": "LATERAL DECUBITUS"},
     "decubitus": {"ViewPosition": "LLD", "ViewCodeSequence": _coded("X", "lateral decubitus")},
     "German": {"BodyPartExamined": "THORAX"},
     "either": {"BodyPartExamined": "CHEST", "AnatomicRegionSequence": _coded("X", "Upper trunk")},
@@ -436,6 +440,13 @@ def test_a_hostile_header_makes_no_long_message(film: Callable[..., Path]) -> No
         ({"WindowCenter": 1, "WindowWidth": -5}, "Window Width is -5", "export the file again"),
         ({"WindowCenter": 1, "WindowWidth": 5, "VOILUTFunction": "CUBIC"}, "Function is CUBIC", "export"),
         ({"BitsStored": 20}, "have 20 bits in 16", "convert it to PNG"),
+        ({"BitsStored": 12, "HighBit": 15}, "High Bit 15, expected 11 for 12 bits", "convert it to PNG"),
+        ({"BitsStored": 11, "HighBit": 11}, "High Bit 11, expected 10 for 11 bits", "convert it to PNG"),
+        (
+            {"Modality": "SR", "Rows": None, "Columns": None, "PixelData": None},
+            "has no image",
+            "give a CR or DX",
+        ),
         ({"PixelData": None}, "has no image", "give a CR or DX file"),
         ({"NumberOfFrames": 12}, "has 12 frames", "export the frame"),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, "colours are PALETTE COLOR", "convert it to PNG"),
@@ -462,6 +473,16 @@ def test_truncated_file(film: Callable[..., Path]) -> None:
     file.write_bytes(file.read_bytes()[:-300])
     with pytest.raises(ImageError, match=r"x\.dcm: damaged or incomplete"):
         read_image(file)
+
+
+def test_a_file_without_preamble_is_no_dicom(film: Callable[..., Path]) -> None:
+    file = film(columns(0, 1))
+    file.write_bytes(file.read_bytes()[132:])
+    with pytest.raises(
+        ImageError, match=r"x\.dcm: is not a DICOM file \(it has no preamble, PS3\.10 7\.1\)"
+    ) as caught:
+        read_image(file)
+    assert "force" not in str(caught.value)
 
 
 def test_missing_extra_says_what_to_install(

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
@@ -137,6 +138,47 @@ def test_report_by_hand(tmp_path: Path) -> None:
         assert words in text
 
 
+def test_the_report_says_what_was_decided_where_another_class_is_more_probable(tmp_path: Path) -> None:
+    source = studies.cr()
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+    answer = replace(
+        _answer(radiograph),
+        probabilities={"NORMAL": 0.69, "PNEUMONIA": 0.31},
+        predicted="PNEUMONIA",
+        prediction_set=("PNEUMONIA",),
+    )
+    _, report, overlay = answer_objects(source, answer, radiograph.pixels, ALGORITHM)
+    report.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
+    groups = srread(tmp_path / "sr.dcm").content.get_image_measurement_groups()
+    said = [[(e.name.meaning, e.value.meaning) for e in g.get_qualitative_evaluations()] for g in groups]
+    assert said == [[], [("Presence of property", "Present")]]
+    text = pydicom.dcmread(tmp_path / "sr.dcm").to_json()
+    assert "Answer: PNEUMONIA" in text
+    assert "Not ruled out: PNEUMONIA" in text
+    # Saliency is of the most probable class, as in the paper; which one that is stands there.
+    assert "most probable class, NORMAL" in overlay.DerivationDescription
+
+
+def test_what_was_answered_on_request_says_so_everywhere(tmp_path: Path) -> None:
+    source = studies.dx(ViewPosition="LL", ViewCodeSequence=None)
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"), force=True)
+    plain = studies.dx()
+    for image, refusal, words in (
+        (source, "", "a lateral view (View Position LL)"),
+        (plain, "looks turned", "looks turned"),
+    ):
+        answer = replace(_answer(radiograph), refusal=refusal)
+        segmentation, report, overlay = answer_objects(image, answer, radiograph.pixels, ALGORITHM)
+        assert segmentation.ContentDescription.endswith("on request")
+        report.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
+        text = pydicom.dcmread(tmp_path / "sr.dcm").to_json()
+        assert f"although it would be refused: {words}" in text
+        assert f"although it would be refused: {words}" in overlay.ImageComments
+        normal = answer_objects(plain, _answer(radiograph), radiograph.pixels, ALGORITHM)[-1]
+        assert (overlay.pixel_array != normal.pixel_array).any()
+        assert "on request" not in normal.ImageComments
+
+
 def test_without_spacing_there_is_no_area(tmp_path: Path) -> None:
     _, (_, report, _) = _objects(studies.capture(), tmp_path)
     groups = srread(report).content.get_planar_roi_measurement_groups()
@@ -249,6 +291,22 @@ def test_values_that_dicom_does_not_allow_are_left_out(tmp_path: Path) -> None:
         assert (data.PatientBirthDate, data.PatientSex, data.AccessionNumber) == ("", "", "")
         assert data.PatientName == "Anonymous"
         assert data.InstanceNumber == 1
+
+
+def test_the_patient_s_id_is_repeated_to_the_letter_or_not_at_all(tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.dx(), tmp_path / "a.dcm"))
+    name = "Yamada^Tarou=山田^太郎　様"  # with an ideographic space
+    source = studies.dx(PatientID=" AB  12 ", PatientName=name, SpecificCharacterSet="ISO_IR 192")
+    for made in answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM):
+        assert made.PatientID == "AB  12"
+        assert str(made.PatientName) == name
+    for odd in ("9" * 70, "a\nb"):
+        with pydicom.config.disable_value_validation():
+            source = studies.dx(PatientID=odd)
+        with pytest.raises(
+            ImageError, match=r"x\.dcm: DICOM has a Patient ID that is not allowed.*use --format png"
+        ):
+            answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM)
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def broken(kind: str, folder: Path) -> Path:
         ("infinite", "256 pixels are NaN or infinite", "replace them and save the image again"),
         ("damaged tiff", "damaged or incomplete", "copy or export the file again"),
         ("short jsrt", "has 8388608 bytes", "convert it to PNG"),
-        ("dicom that is none", "damaged or incomplete", "copy or export the file again"),
+        ("dicom that is none", "is not a DICOM file", "export it as a DICOM file again"),
     ],
 )
 def test_broken_files_are_one_line_that_names_file_and_remedy(

@@ -151,8 +151,12 @@ def test_dicom_answer_to_a_png_is_refused(client: httpx.Client):
 
 def test_a_lateral_view_needs_force(client: httpx.Client):
     data = file_of(studies.dx(ViewPosition="LL", ViewCodeSequence=None))
-    assert client.post(PREDICT, files=[part(data)]).status_code == 422
-    assert client.post(PREDICT, files=[part(data)], params={"force": True}).status_code == 200
+    refused = client.post(PREDICT, files=[part(data)])
+    assert refused.status_code == 422
+    assert "use force=true" in refused.json()["detail"]
+    forced = client.post(PREDICT, files=[part(data)], params={"force": True})
+    assert forced.status_code == 200
+    assert "although it would be refused: a lateral view" in forced.json()["files"][0]["on_request"]
 
 
 def test_good_files_are_answered_beside_bad_ones(client: httpx.Client):
@@ -308,6 +312,7 @@ def test_an_image_unlike_those_learned_from_is_refused(picky_client: httpx.Clien
     assert "mask" not in both.json()["files"][0]
     forced = picky_client.post(PREDICT, files=[part(flat)], params={"force": True})
     assert (forced.status_code, forced.json()["files"][0]["status"]) == (200, "ok")
+    assert "although it would be refused: is of one grey level" in forced.json()["files"][0]["on_request"]
     assert 'multimix_images_total{status="refused"} 4.0' in picky_client.get("/metrics").text
 
 

@@ -363,6 +363,11 @@ def test_broken_http(client: httpx.Client, request_bytes: bytes):
     good(client)
 
 
+def test_who_hangs_up_is_no_fault_of_the_server(client: httpx.Client):
+    raw(client, START + b"Content-Length: 1000\r\n\r\n--lim")
+    assert 'multimix_requests_total{status="500"}' not in client.get("/metrics").text
+
+
 def test_an_endless_chunked_body_is_stopped(client: httpx.Client):
     sent = 0
 

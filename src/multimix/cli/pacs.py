@@ -92,9 +92,9 @@ def run(
     model = only_model(weights, run)
     settings = _settings(config, options)
     settings.check()
-    if retry_failed and not settings.dicomweb.url:
+    if retry_failed and settings.node.port is not None:
         raise UsageError(
-            "--retry-failed: nothing can be fetched without --dicomweb. Send what failed to the node again."
+            "--retry-failed: with --port images are sent, not fetched. Send what failed to the node again."
         )
     from pydicom import config as pydicom_config
 
@@ -208,9 +208,9 @@ def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float,
     queue = Queue(Path(settings.queue))
     try:
         queue.claim(answerer.algorithm.weights)
-        before = queue.counts()
         if retry_failed:
             queue.retry_failed()
+        before = queue.counts()
         with serving(settings, queue, answerer, listen=not once) as worker, _stoppable(worker):
             if not once:
                 worker.run()

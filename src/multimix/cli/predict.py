@@ -56,8 +56,11 @@ def predict(
 
     RUN is a run folder or a weights file; with --weights all words are images. OUT gets predictions.csv (one
     row per image) and masks/*.png (0 and 255) with overlays/*.png, or dicom/*.dcm, objects that belong to the
-    image's own study. A file that cannot be read, or is unlike the images that the model learned from, is a
-    row with its reason; the others are answered, and the exit status is 1. Our own results in a study are
+    image's own study; what an earlier call left there is replaced.
+
+    A file that cannot be read, or is unlike the images that the model learned from, is a row with its reason;
+    the others are answered, and the exit status is 1, as where DICOM objects that were asked for could not be
+    made. What --force had answered is a row with the reason against it. Our own results in a study are
     skipped. Not for clinical use.
     """
     model, inputs = model_of(weights, words)
@@ -72,8 +75,10 @@ def predict(
         summary = predict_files(
             predictor, inputs, out, formats=tuple(dict.fromkeys(formats)), force=force, progress=report
         )
-    others = {"refused": summary.refused, "skipped": summary.skipped}
+    if summary.replaced:
+        click.echo(f"{out}: {summary.replaced} files of an earlier call were removed", err=True)
+    others = {"refused": summary.refused, "skipped": summary.skipped, "without DICOM objects": summary.partly}
     more = "".join(f", {count} {status}" for status, count in others.items() if count)
     click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{more}")
-    if summary.failed or summary.refused:
+    if summary.failed or summary.refused or summary.partly:
         raise SystemExit(1)

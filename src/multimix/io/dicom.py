@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.dicom_kind import refuse, spacing, text
+from multimix.io.dicom_kind import is_ours, refuse, spacing, text
 from multimix.io.dicom_pixels import colour, decoded, grey
 from multimix.io.limits import MAX_FILE_BYTES, Stream, check_bytes, check_size, explained
 
@@ -39,6 +39,8 @@ def read_dicom(
     with explained(name):
         from pydicom import dcmread
 
+        if not is_ours(header):  # of what has no image, nothing else matters
+            _check_image(name, header)
         refuse(header, name, force=force)
         _check(name, header)
         check_bytes(name, _bytes(stream))
@@ -60,6 +62,11 @@ def read_header(stream: Stream, name: str) -> "FileDataset":
     """Everything before the pixels; ImageError where it is not DICOM or pydicom is missing."""
     pydicom = require_pydicom(name)
     with explained(name):
+        if stream.read(132)[128:] != b"DICM":  # before pydicom says so, in words about an argument of its own
+            raise ImageError(
+                f"{name}: is not a DICOM file (it has no preamble, PS3.10 7.1); export it as a DICOM file again"
+            )
+        stream.seek(0)
         _check_deflated(stream, name)
         stream.seek(0)
         return pydicom.dcmread(stream, stop_before_pixels=True, defer_size=_LARGE)
@@ -76,13 +83,17 @@ def require_pydicom(name: str | Path) -> ModuleType:
     return pydicom
 
 
-def _check(name: str, header: "FileDataset") -> None:
-    """Refuse, from the header alone, what is not one frame of grey or RGB pixels of a sensible size."""
+def _check_image(name: str, header: "FileDataset") -> None:
+    """Refuse what has no pixels: reports, presentation states, documents."""
     if not header.get("Rows") or not header.get("Columns"):
         raise ImageError(
             f"{name}: DICOM object of modality {text(header, 'Modality') or 'unknown'} has no image; "
             "give a CR or DX file"
         )
+
+
+def _check(name: str, header: "FileDataset") -> None:
+    """Refuse, from the header alone, what is not one frame of grey or RGB pixels of a sensible size."""
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ImageError(f"{name}: DICOM has {frames} frames, expected one; export the frame as its own file")
@@ -97,6 +108,12 @@ def _check(name: str, header: "FileDataset") -> None:
         raise ImageError(
             f"{name}: DICOM pixels have {stored} bits in {allocated}, expected 8 to 16 bits in 8 or 16; "
             "convert it to PNG"
+        )
+    high = int(header.get("HighBit", stored - 1))
+    if high != stored - 1:
+        raise ImageError(
+            f"{name}: DICOM pixels have High Bit {high}, expected {stored - 1} for {stored} bits (PS3.5 8.1.1); export "
+            "it again, or convert it to PNG"
         )
 
 

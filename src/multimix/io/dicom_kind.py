@@ -14,16 +14,20 @@ if TYPE_CHECKING:
 MANUFACTURER = "multimix"
 """Manufacturer (0008,0070) of every object that multimix writes."""
 
+ON_REQUEST = "answered on request, although it would be refused"
+"""Before the reason, in what is said of an image that `--force` had answered."""
+
 _RADIOGRAPHS = {"", "CR", "DX", "DR", "RG", "OT", "SC"}  # OT: what secondary captures usually carry
 
 # PS3.16 annex L, and what devices write in its stead, in the languages of their makers.
 _CHEST = re.compile(
     r"CHEST|THORA|T[OÓ]RAX|LUNG|POUMON|PULM|HEART|CARDIAC|MEDIASTIN|\bRIBS?\b|STERNUM|\bCXR\b"
 )
+_SPINE = re.compile(r"SPINE|LUMB|VERTEB")
 _SAYS_NOTHING = {"", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "OTHER", "NONE", "NA", "N/A"}
 
 # View Position (0018,5101), PS3.3 C.8.11.5.1.1 with annex L of PS3.16, and spellings in use.
-_LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LEFT LATERAL", "RIGHT LATERAL", "L LAT", "R LAT"}
+_LATERAL = {"LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "PROFIL", "PROFILE"}
 _OBLIQUE = {"LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"}
 
 # View Code Sequence (0054,0220): CID 4010 of PS3.16, SNOMED CT and the SNOMED-RT codes of older files.
@@ -43,20 +47,25 @@ def refuse(dataset: "Dataset", name: str, *, force: bool) -> None:
     """Raise where `dataset` is no frontal radiograph of a chest, as far as its attributes say.
 
     OwnResult where it is one of our own results, whatever `force`; otherwise ImageError unless `force`.
-    An attribute that is absent, empty or says nothing ('OTHER') counts for neither side.
     """
     if is_ours(dataset):
         raise OwnResult(
             f"{name}: a result that multimix wrote, not a radiograph; give the image it was made of"
         )
-    if force:
-        return
-    for reason in (_modality(dataset), _body_part(dataset), _view(dataset)):
-        if reason:
-            raise ImageError(
-                f"{name}: {reason}; a frontal chest radiograph is expected: "
-                "leave it out, or use --force to have it answered all the same"
-            )
+    if not force and (reason := reason_against(dataset)):
+        raise ImageError(
+            f"{name}: {reason}; a frontal chest radiograph is expected: "
+            "leave it out, or use --force to have it answered all the same"
+        )
+
+
+def reason_against(dataset: "Dataset") -> str:
+    """Why it is no frontal radiograph of a chest to be looked at, as far as its attributes say; else empty.
+
+    An attribute that is absent, empty or says nothing ('OTHER') counts for neither side.
+    """
+    reasons = (_modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
+    return next(filter(None, reasons), "")
 
 
 def _modality(dataset: "Dataset") -> str:
@@ -69,32 +78,34 @@ def _body_part(dataset: "Dataset") -> str:
     part = text(dataset, "BodyPartExamined")
     said = [part, *(meaning for _, meaning in _codes(dataset, "AnatomicRegionSequence"))]
     said = [words for words in said if words not in _SAYS_NOTHING]
-    if not said or any(_CHEST.search(words) for words in said):
+    if not said or any(_CHEST.search(words) and not _SPINE.search(words) for words in said):
         return ""
     return f"shows another body part ({said[0]})"
 
 
 def _view(dataset: "Dataset") -> str:
     """Why it is not frontal; empty where it is, or where nothing is said."""
-    position = text(dataset, "ViewPosition").replace("-", " ").replace("_", " ")
-    codes = _codes(dataset, "ViewCodeSequence")
-    if position in _LATERAL:
-        return f"a lateral view (View Position {position})"
-    if position in _OBLIQUE:
-        return f"an oblique view (View Position {position})"
-    for code, meaning in codes:
+    position, codes = text(dataset, "ViewPosition"), _codes(dataset, "ViewCodeSequence")
+    said = [("", position, "View Position"), *((code, meaning, "View Code") for code, meaning in codes)]
+    for code, meaning, where in said:
+        words = set(re.findall(r"[A-Z]+", meaning))
         # A lateral decubitus view is frontal: it is the patient who lies on the side.
-        words = re.findall(r"[A-Z]+", meaning)
-        if code in _LATERAL_CODES or ("LATERAL" in words and "DECUBITUS" not in words):
-            return f"a lateral view (View Code {meaning or code})"
-        if "OBLIQUE" in words:
-            return f"an oblique view (View Code {meaning or code})"
+        if code in _LATERAL_CODES or (words & _LATERAL and not any(w.startswith("DECUB") for w in words)):
+            return f"a lateral view ({where} {meaning or code})"
+        if words & _OBLIQUE:
+            return f"an oblique view ({where} {meaning or code})"
     if not position and not codes:
         # Rows that run from front to back, PS3.3 C.7.6.1.1.1: only a lateral view has them.
         towards = dataset.get("PatientOrientation") or [""]
         if str(towards[0]).upper()[:1] in ("A", "P"):
             return f"a lateral view (its rows run towards {str(towards[0])[:4]}, Patient Orientation)"
     return ""
+
+
+def _intent(dataset: "Dataset") -> str:
+    """Why it is not for people to look at, PS3.3 C.8.11.1; such pixels are what the detector gave."""
+    raw = text(dataset, "PresentationIntentType") == "FOR PROCESSING"
+    return "raw pixels of a detector (Presentation Intent Type FOR PROCESSING)" if raw else ""
 
 
 def text(dataset: "Dataset", keyword: str) -> str:

@@ -24,7 +24,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from multimix.errors import ImageError
 from multimix.io.codes import readable, structure_code
 from multimix.io.dicom_identity import WARNING, Algorithm, algorithm_of, identity
-from multimix.io.dicom_kind import MANUFACTURER, is_ours
+from multimix.io.dicom_kind import MANUFACTURER, ON_REQUEST, is_ours, reason_against
 from multimix.io.dicom_report import coding_schemes, report
 from multimix.io.dicom_source import cleaned
 from multimix.io.overlay import overlay
@@ -42,9 +42,11 @@ def answer_objects(
 
     `source` is the image's header, its pixels need not be there; `pixels` in [0, 1] is what the overlay is
     drawn on. Every object refers to `source` and carries its patient and study; what `source` lacks of these
-    is left empty. Raises ImageError where `source` has not the UIDs that a reference needs, or is of another
-    size than the prediction.
+    is left empty. Of an image that is answered although it would be refused, every object says so. Raises
+    ImageError where `source` has not what a reference needs (`cleaned`), or is of another size than the prediction.
     """
+    reason = prediction.refusal or reason_against(source)
+    remark = f"{ON_REQUEST.capitalize()}: {reason}" if reason else ""
     clean = cleaned(source, prediction.path)
     size = (int(clean.Rows), int(clean.Columns))
     if any(mask.shape != size for mask in prediction.masks.values()) or pixels.shape[1:] != size:
@@ -54,17 +56,17 @@ def answer_objects(
         )
     # The name is set at the end: highdicom warns of names with one component, as anonymised images have.
     patient, clean.PatientName = clean.PatientName, ""
-    segmentation = _segmentation(clean, prediction, algorithm) if prediction.masks else None
+    segmentation = _segmentation(clean, prediction, algorithm, remark) if prediction.masks else None
     objects: list[Dataset] = [] if segmentation is None else [segmentation]
-    objects.append(report(clean, segmentation, prediction, algorithm))
+    objects.append(report(clean, segmentation, prediction, algorithm, remark))
     if prediction.saliency is not None:
-        objects.append(_overlay(clean, prediction, pixels, algorithm))
+        objects.append(_overlay(clean, prediction, pixels, algorithm, remark))
     for made in objects:
         made.PatientName = patient
     return objects
 
 
-def _segmentation(source: Dataset, prediction: Prediction, algorithm: Algorithm) -> Segmentation:
+def _segmentation(source: Dataset, prediction: Prediction, algorithm: Algorithm, remark: str) -> Segmentation:
     made_by = AlgorithmIdentificationSequence(
         name=readable(algorithm.name, 64) or "multimix",
         family=codes.DCM.ArtificialIntelligence,
@@ -90,7 +92,7 @@ def _segmentation(source: Dataset, prediction: Prediction, algorithm: Algorithm)
         segment_descriptions=segments,
         omit_empty_frames=False,  # so that frame n is segment n, also where nothing was found
         content_label="ANATOMY",
-        content_description=f"Structures found by multimix, {WARNING}",
+        content_description=f"Structures found by multimix, {WARNING}{', on request' if remark else ''}",
         content_creator_name="multimix^",
         transfer_syntax_uid=ExplicitVRLittleEndian,
         specific_character_set="ISO_IR 192",
@@ -102,9 +104,15 @@ def _segmentation(source: Dataset, prediction: Prediction, algorithm: Algorithm)
 
 
 def _overlay(
-    source: Dataset, prediction: Prediction, pixels: Float[np.ndarray, "C H W"], algorithm: Algorithm
+    source: Dataset,
+    prediction: Prediction,
+    pixels: Float[np.ndarray, "C H W"],
+    algorithm: Algorithm,
+    remark: str,
 ) -> SCImage:
-    picture = _warned(overlay(pixels, prediction.masks, prediction.saliency))
+    words = f"{WARNING}, refused: on request" if remark else WARNING
+    picture = _warned(overlay(pixels, prediction.masks, prediction.saliency), words)
+    probable = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
     capture = SCImage.from_ref_dataset(
         ref_dataset=source,
         pixel_array=picture,
@@ -122,11 +130,11 @@ def _overlay(
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.BurnedInAnnotation = "YES"
     capture.ImageComments = (
-        f"Research software, {WARNING}. Where the class of the image depends on its pixels."
+        f"Research software, {WARNING}. Where the class of the image depends on its pixels. {remark}".strip()
     )
     capture.DerivationDescription = (
-        f"multimix {algorithm.version}: outlines of structures and saliency (gradient of the most probable class) "
-        f"over the source image; {WARNING}"
+        f"multimix {algorithm.version}: outlines of structures and saliency (gradient of the most probable class, "
+        f"{readable(probable, 64)}) over the source image; {WARNING}"
     )
     capture.SourceImageSequence = [_source_image(source)]
     return capture
@@ -142,17 +150,17 @@ def _source_image(source: Dataset) -> Dataset:
     return item
 
 
-def _warned(picture: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """`picture` with the warning in a dark band at its lower edge; enlarged where it is too small to read."""
+def _warned(picture: UInt8[np.ndarray, "H W 3"], words: str) -> UInt8[np.ndarray, "h w 3"]:
+    """`picture` with `words` in a dark band at its lower edge; enlarged where it is too small to read."""
     factor = -(-_READABLE // picture.shape[1])
     image = Image.fromarray(picture.repeat(factor, axis=0).repeat(factor, axis=1))
     draw = ImageDraw.Draw(image)
     # As large as fits: a 30th of the width per character or so, at most a 20th of the height.
-    wanted = max(11, min(image.width // 14, image.height // 20))
+    wanted = max(11, min(image.width * len(WARNING) // (14 * len(words)), image.height // 20))
     font = ImageFont.load_default(wanted)
-    box = draw.textbbox((0, 0), WARNING, font=font)
+    box = draw.textbbox((0, 0), words, font=font)
     band = round(1.6 * wanted)
     draw.rectangle((0, image.height - band, image.width, image.height), fill=(0, 0, 0))
     left, top = (image.width - box[2] - box[0]) / 2, image.height - (band + box[3] + box[1]) / 2
-    draw.text((left, top), WARNING, font=font, fill=(255, 220, 80))
+    draw.text((left, top), words, font=font, fill=(255, 220, 80))
     return np.asarray(image)

@@ -1,6 +1,7 @@
 """The report of an answer: Comprehensive 3D SR by template TID 1500 "Measurement Report" (PS3.16).
 
-A class is a group (TID 1501) whose finding is the class and whose measurement is its Probability, 0 to 1.
+A class is a group (TID 1501) whose finding is the class and whose measurement is its Probability, 0 to 1; the
+class that is answered is Present, which need not be the most probable one.
 A structure is a group (TID 1410) that refers to its segment of the Segmentation; its Area in mm2 is there
 where the image says what a pixel measures. The cardiothoracic ratio is not computed, so it is not there.
 """
@@ -21,6 +22,7 @@ from highdicom.sr import (
     ObservationContext,
     ObserverContext,
     PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
     ReferencedSegmentationFrame,
     SourceImageForMeasurementGroup,
     SourceImageForSegmentation,
@@ -35,19 +37,28 @@ from multimix.io.dicom_identity import WARNING, Algorithm, answer_uid, identity
 from multimix.io.dicom_kind import MANUFACTURER
 from multimix.types import Prediction
 
+_PRESENT = QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.DCM.Present)
 _Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 
 def report(
-    source: Dataset, segmentation: Segmentation | None, prediction: Prediction, algorithm: Algorithm
+    source: Dataset,
+    segmentation: Segmentation | None,
+    prediction: Prediction,
+    algorithm: Algorithm,
+    remark: str = "",
 ) -> Comprehensive3DSR:
-    """The report about `source` (as `cleaned` gives it); `segmentation` holds the masks of `prediction`."""
+    """The report about `source` (as `cleaned` gives it); `segmentation` holds the masks of `prediction`.
+
+    `remark` stands with every finding.
+    """
+    notes = _decided(prediction) + ([remark] if remark else [])
     groups: list[_Group] = [
-        _class_group(source, name, p, algorithm) for name, p in prediction.probabilities.items()
+        _class_group(source, name, prediction, algorithm, notes) for name in prediction.probabilities
     ]
     if segmentation is not None:
         groups += [
-            _structure_group(source, segmentation, number, name, prediction, algorithm)
+            _structure_group(source, segmentation, number, name, prediction, algorithm, remark)
             for number, name in enumerate(prediction.masks, start=1)
         ]
     names = identity(source, algorithm, "report")
@@ -91,14 +102,27 @@ def coding_schemes(found: Sequence[CodedConcept]) -> list[CodingSchemeIdentifica
     return [CodingSchemeIdentificationItem(PRIVATE_SCHEME, name=name, responsible_organization=MANUFACTURER)]
 
 
+def _decided(prediction: Prediction) -> list[str]:
+    """The answer in words, as the probabilities alone may suggest another: it is decided at an operating point."""
+    if not prediction.probabilities:
+        return []
+    said = [f"Answer: {prediction.predicted or 'none of the classes'}"]
+    if prediction.prediction_set:
+        said.append(f"Not ruled out: {', '.join(prediction.prediction_set)}")
+    return said
+
+
 def _class_group(
-    source: Dataset, name: str, probability: float, algorithm: Algorithm
+    source: Dataset, name: str, prediction: Prediction, algorithm: Algorithm, notes: Sequence[str]
 ) -> MeasurementsAndQualitativeEvaluations:
+    probability = round(prediction.probabilities[name], 6)
+    answered = name in prediction.predicted.split("|")
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=_tracking(source, algorithm, "class", name),
         finding_type=class_code(name),
-        algorithm_id=_algorithm(algorithm),
-        measurements=[Measurement(codes.DCM.Probability, round(probability, 6), codes.UCUM.NoUnits)],
+        algorithm_id=_algorithm(algorithm, *notes),
+        measurements=[Measurement(codes.DCM.Probability, probability, codes.UCUM.NoUnits)],
+        qualitative_evaluations=[_PRESENT] if answered else None,
         source_images=[SourceImageForMeasurementGroup.from_source_image(source)],
     )
 
@@ -110,15 +134,15 @@ def _structure_group(
     name: str,
     prediction: Prediction,
     algorithm: Algorithm,
+    remark: str,
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    measurements, notes = None, []
+    measurements, notes = None, [remark] if remark else []
     if prediction.spacing is not None:
         row, column = prediction.spacing
         area = prediction.area_px(name) * row * column
         measurements = [Measurement(codes.SCT.Area, float(f"{area:.8g}"), codes.UCUM.SquareMillimeter)]
-        notes = [
-            f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}".strip()
-        ]
+        size = f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}"
+        notes = [size.strip(), *notes]
     segment = ReferencedSegmentationFrame(
         sop_class_uid=segmentation.SOPClassUID,
         sop_instance_uid=segmentation.SOPInstanceUID,

@@ -1,9 +1,11 @@
 """What an answer takes over from the image it is about: patient, study, and the references to it.
 
 Files in the wild miss attributes and hold values that DICOM does not allow. An answer must be valid all the
-same and land in the same study, so what is missing is empty and what is not allowed is left out.
+same and land in the same study, so what is missing is empty and what is not allowed is left out; but for the
+Patient ID, by which archives tell patients apart: an image whose ID cannot be repeated gets no objects.
 """
 
+import unicodedata
 from typing import Any
 
 from pydicom import config
@@ -40,7 +42,8 @@ _PIXELS = (
 def cleaned(source: Dataset, name: str) -> Dataset:
     """A data set that holds only what answers need of `source`, all of it valid, text in UTF-8.
 
-    Raises ImageError, calling it `name`, where one of the four UIDs that answers refer to is missing.
+    Raises ImageError, calling it `name`, where one of the four UIDs that answers refer to is missing, or the
+    Patient ID is none that DICOM allows.
     """
     clean = Dataset()
     clean.SpecificCharacterSet = "ISO_IR 192"
@@ -52,6 +55,11 @@ def cleaned(source: Dataset, name: str) -> Dataset:
                 "give the original file, or use --format png"
             )
         setattr(clean, keyword, value)
+    if source.get("PatientID") and _valid(source, "PatientID") is None:
+        raise ImageError(
+            f"{name}: DICOM has a Patient ID that is not allowed (expected at most 64 characters without control "
+            "characters), so results would lie with another patient; correct the file, or use --format png"
+        )
     for keyword in _TYPE_2:
         setattr(clean, keyword, _valid(source, keyword) or "")
     for keyword in _TYPE_3:
@@ -80,12 +88,13 @@ def _valid(source: Dataset, keyword: str) -> Any:
         value = source.get(keyword)
         if value is None or isinstance(value, MultiValue):
             return None
-        text = " ".join(str(value).replace("\0", " ").split())
+        text = str(value).strip("\0 ")  # padding; blanks inside are part of the value, PS3.5 6.2
         vr = dictionary_VR(keyword)
         validate_value(vr, text, config.RAISE)
     except Exception:  # a value that cannot even be decoded
         return None
-    return text if dictionary_VM(keyword) == "1" and text.isprintable() else None
+    printable = all(c.isprintable() or unicodedata.category(c) == "Zs" for c in text)
+    return text if dictionary_VM(keyword) == "1" and printable else None
 
 
 def _number(source: Dataset) -> int:

@@ -55,8 +55,11 @@ def decode(data: bytes, channels: int, *, force: bool = False) -> Radiograph:
 
 
 def reason(error: ImageError) -> str:
-    """The message without the stand-in name, as a sentence."""
-    return sentence(str(error).removeprefix(f"{NAME}: "))
+    """The message without the stand-in name, as a sentence, with this service's words for the command's options."""
+    words = str(error).removeprefix(f"{NAME}: ")
+    return sentence(
+        words.replace("use --force", "use force=true").replace("use --format png", "ask for another format")
+    )
 
 
 def sentence(text: str) -> str:

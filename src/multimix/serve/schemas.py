@@ -56,6 +56,10 @@ class FileAnswer(BaseModel):
         description="refused: the image is unlike those that the model learned from."
     )
     error: str | None = Field(None, description="Why there is no answer.")
+    on_request: str | None = Field(
+        None,
+        description="With force: why the image would have been refused, had the answer not been asked for.",
+    )
     height: int | None = Field(None, description="Pixels, after the image was turned upright.")
     width: int | None = None
     predicted: str | None = Field(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from multimix.errors import ImageError
@@ -65,6 +66,9 @@ class Service:
             response = await self._predict(headers, stream, wanted)
             status = response.status_code
             return response
+        except ClientDisconnect:
+            status = 400  # as the app answers, though nobody hears it
+            raise
         except Refused as refused:
             status = refused.status
             # Told before its end, a client that still sends would see a broken connection instead.

@@ -149,6 +149,12 @@ def test_one_bad_image_among_good_ones(model: Path, archive: Orthanc, tmp_path: 
     again = once(model, archive, tmp_path / "queue")
     assert again.exit_code == 0
     assert "0 answered, 0 failed" in again.output
+    retried = run(
+        *("run", model, "--dicomweb", archive.dicomweb, "--queue", tmp_path / "queue", "--once"),
+        "--retry-failed",
+    )
+    assert retried.exit_code == 1
+    assert "0 answered, 2 failed" in retried.output
     forced = run(
         "run",
         model,
@@ -161,6 +167,7 @@ def test_one_bad_image_among_good_ones(model: Path, archive: Orthanc, tmp_path: 
         "--force",
     )
     assert forced.exit_code == 0, forced.output
+    assert "2 answered, 0 failed" in forced.output
     assert len(archive.instances(lateral.StudyInstanceUID)) == 4
 
 

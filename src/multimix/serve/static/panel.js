@@ -73,6 +73,7 @@ function classes(file, chosen) {
 function facts(file) {
   const list = element("dl", { className: "facts" });
   const fact = (name, text) => list.append(element("dt", { text: name }), element("dd", { text }));
+  if (file.on_request) fact("Caution", file.on_request);
   for (const [name, area] of Object.entries(file.area_px ?? {})) {
     const square = file.area_mm2?.[name];
     fact(`Area, ${name}`, square === undefined ? `${count(area)} px` : `${(square / 100).toFixed(1)} cm² (${count(area)} px)`);
