@@ -391,7 +391,9 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
     rows = _rows(out)
     assert [row["status"] for row in rows] == ["ok"] * 3
     assert rows[0]["error"] == rows[2]["error"] == ""
-    assert "b.png: answered on request, although it would be refused: is of one grey level" in rows[1]["error"]
+    assert (
+        "b.png: answered on request, although it would be refused: is of one grey level" in rows[1]["error"]
+    )
     assert (out / "masks" / "b.png").is_file()
 
 
