@@ -393,6 +393,19 @@ def test_data_card_counts_roles_and_findings(bench: Path, tmp_path: Path):
         data_card(read_benchmark(folder))
 
 
+def test_data_card_counts_masks_whichever_cell_comes_first(tmp_path: Path):
+    for method in ("enc", "umtl"):
+        write_cell(tmp_path, method, 0)
+    # A source of both kinds: the encoder's rows, which come first, have no masks.
+    for cell in tmp_path.iterdir():
+        table = pd.read_parquet(cell / "per_image.parquet")
+        if "dice_lungs" in table:
+            table.loc[table["source"] == "kermany", "dice_lungs"] = 0.9
+            table.to_parquet(cell / "per_image.parquet")
+    text = markdown_sections([data_card(read_benchmark(tmp_path))], 2)
+    assert "| kermany | test | in domain | 12 NORMAL, 12 PNEUMONIA | 24 | 12 | 24 |" in text
+
+
 def test_names_of_sources_are_text_not_markup(tmp_path: Path):
     cell = write_cell(tmp_path, "enc", 0)
     evil = "<b>ward & 3|x</b>/.."

@@ -31,10 +31,12 @@ def _judged(benchmark: Benchmark) -> Table:
     counts: dict[str, int]
     for source in sources(benchmark.cells):
         cells = [c for c in benchmark.cells if source in (*c.class_sources, *c.mask_sources)]
-        table = pd.concat([c.table[c.table["source"] == source] for c in cells]).drop_duplicates("image")
+        rows_of_all = pd.concat([c.table[c.table["source"] == source] for c in cells])
+        table = rows_of_all.drop_duplicates("image")
         by_class = any(source in c.class_sources for c in cells)
         counts = Counter(table["label"]) if by_class else {}
-        masks = [name for name in table if str(name).startswith("dice_")]
+        # Of all cells: one that only classifies has rows without masks for images that have one.
+        masks = rows_of_all.filter(regex="^dice_").notna().any(axis=1)
         rows.append(
             (
                 source,
@@ -43,7 +45,7 @@ def _judged(benchmark: Benchmark) -> Table:
                 ", ".join(f"{count} {label}" for label, count in sorted(counts.items()) if label),
                 str(len(table)),
                 str(table["patient"].nunique()),
-                str(int(table[masks].notna().any(axis=1).sum())) if masks else "0",
+                str(rows_of_all.loc[masks, "image"].nunique()),
             )
         )
     header = ("source", "split", "role", "classes", "images", "patients", "with mask")
