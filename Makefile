@@ -27,6 +27,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/paper_map.py --check
+	$(BIN)/python tools/results_page.py --check
 
 # Renew constraints.txt from what is installed now.
 lock: setup
