@@ -201,7 +201,11 @@ def test_an_archive_that_is_down_keeps_the_queue(model: Path, archive: Orthanc, 
     done = run(*arguments)
     assert done.exit_code == 1
     assert "Not finished" in done.output
-    assert "ConnectionError" in run("status", "--queue", tmp_path / "queue").output
+    told = run("status", "--queue", tmp_path / "queue").output
+    assert "ConnectionError; check the address, and that the archive runs" in told
     archive.start()
+    astray = run(*(f"{word}x" if word == archive.dicomweb else word for word in arguments))
+    assert astray.exit_code == 1
+    assert "the search for studies is refused (HTTP 404); check the path of the URL" in astray.output
     assert run(*arguments).exit_code == 0
     assert "Trouble" not in run("status", "--queue", tmp_path / "queue").output

@@ -148,7 +148,10 @@ class Archive:
                 for item in self._pages(search, "0020000D"):
                     studies[_value(item, "0020000D")] = int(_value(item, "00201208") or 0)
             except Refused as refusal:
-                raise Unavailable(f"the archive refuses the search for studies ({refusal})") from refusal
+                raise Unavailable(
+                    f"{self._config.url}: the search for studies is refused ({refusal}); check the path of the URL, "
+                    "which must be that of the DICOMweb service"
+                ) from refusal
         return studies
 
     def _images(self, study: str) -> Iterator[Image]:
@@ -218,7 +221,9 @@ class Archive:
         try:
             self._client.search_for_studies(limit=1)
         except Exception as error:
-            raise Unavailable(f"{self._config.url}: {reason}") from error
+            raise Unavailable(
+                f"{self._config.url}: {reason}; check the address, and that the archive runs"
+            ) from error
 
     def _check_length(self, response: requests.Response, *_: Any, **__: Any) -> None:
         """Refuse a body that says it is too large before it is read."""
