@@ -159,6 +159,45 @@ def test_bytes_of_a_parquet_table_that_are_no_utf_8(tmp_path: Path) -> None:
         read_manifest(tmp_path / "m.parquet")
 
 
+@pytest.mark.parametrize(
+    ("column", "meant"),
+    [
+        ("Patient", "patient"),
+        ("masks", "mask"),
+        ("Split", "split"),
+        ("Labels", "label"),
+        ("Patient ID", "patient_id"),
+    ],
+)
+def test_a_column_that_is_nearly_ours_is_not_passed_over(tmp_path: Path, column: str, meant: str) -> None:
+    file = table(tmp_path, f"image,{column}\n1.png,x\n")
+    with pytest.raises(ManifestError, match=f"column '{column}' would not be read; rename it to '{meant}'"):
+        read_manifest(file)
+    assert len(read_manifest(table(tmp_path, "image,age,sexes,image_size\n1.png,3,f,9\n"))) == 1
+
+
+@pytest.mark.parametrize("column", ["label", "mask", "patient"])
+def test_an_empty_cell_as_programs_write_it_is_no_value(tmp_path: Path, column: str) -> None:
+    file = table(tmp_path, f"image,{column}\n1.png,a\n2.png,NaN\n")
+    with pytest.raises(
+        ManifestError, match=rf"line 3: {column} is 'NaN', which is how programs write an empty cell"
+    ):
+        read_manifest(file)
+
+
+def test_lists_in_a_parquet_table(tmp_path: Path) -> None:
+    rows = {
+        "image": ["1.png", "2.png", "3.png"],
+        "label": [["a"], ["b", "a"], None],
+        "mask": [["a.png", "b.png"], [], None],
+    }
+    pd.DataFrame(rows).to_parquet(tmp_path / "m.parquet")
+    one, two, three = read_manifest(tmp_path / "m.parquet")
+    assert [record.label for record in (one, two, three)] == ["a", "a|b", None]
+    assert one.masks == {"lungs": (tmp_path / "a.png", tmp_path / "b.png")}
+    assert two.masks == three.masks == {}
+
+
 def test_missing_manifest(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"no such manifest.*multimix data index"):
         read_manifest(tmp_path / "m.csv")

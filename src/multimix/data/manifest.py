@@ -9,13 +9,14 @@
     patient  unique within its source; without it the image's stem
     source   data set; without it the name of the manifest's folder
 
-`path`, `mask_path` and `patient_id` are read as image, mask and patient; any other column is free. Files are
-not looked at here: `multimix data check` and the cache do that.
+`path`, `mask_path` and `patient_id` are read as image, mask and patient; any other column is free, but for one whose
+name is nearly one of these. Files are not looked at here: `multimix data check` and the cache do that.
 """
 
 import csv
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -30,6 +31,8 @@ LUNGS = "lungs"
 """Structure of the plain `mask` column."""
 ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}
 _COLUMNS = ("image", "mask", "label", "split", "patient", "source")
+_EMPTY = {"nan", "null", "n/a", "<na>"}
+"""How programs write a cell that was empty, in lower case."""
 
 Row = Mapping[str, str]
 
@@ -169,9 +172,11 @@ def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _text(value: object) -> str:
-    """A Parquet cell as CSV would have it; null and NaN are empty."""
+    """A Parquet cell as CSV would have it; null and NaN are empty, the parts of a list joined by '|'."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
+    if isinstance(value, list):
+        return "|".join(map(_text, value))
     # Writers that do not mark text as such leave bytes.
     return (value.decode("utf-8") if isinstance(value, bytes) else str(value)).strip()
 
@@ -186,6 +191,16 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
             f"{file}: no image column; expected 'image' (or 'path'), found "
             f"{', '.join(map(repr, header))}{hint}; rename the column that holds the image files"
         )
+    for name in header:
+        meant = re.sub(r"[\s_-]+", "_", name.strip().lower())
+        meant = next(
+            (known for known in (meant, meant.removesuffix("s")) if known in {*_COLUMNS, *ALIASES}), ""
+        )
+        if meant and name not in columns.values():
+            raise ManifestError(
+                f"{file}: column {name!r} would not be read; rename it to {meant!r}, or, where it is not meant so, to "
+                "something else"
+            )
     # Structures become parts of file names.
     if bad := [name for name in columns if name == "mask:" or (name.startswith("mask:") and "/" in name)]:
         raise ManifestError(
@@ -198,6 +213,10 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
 
 def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Record:
     cell = {ours: row[theirs] for ours, theirs in columns.items()}
+    if odd := [ours for ours, text in cell.items() if text.lower() in _EMPTY]:
+        raise ManifestError(
+            f"{where}: {odd[0]} is {cell[odd[0]]!r}, which is how programs write an empty cell; leave it empty"
+        )
     if not cell["image"]:
         raise ManifestError(f"{where}: the image cell is empty; name the file or remove the line")
     split = cell.get("split", "train")
