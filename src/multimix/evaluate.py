@@ -285,6 +285,8 @@ def write_scores(
     table = table.astype(dict.fromkeys(areas, "Int64"))  # whole numbers, also where some images have none
     summary, per_image = folder / "scores.json", folder / f"per_image{suffix}"
     write_table(per_image, table)
+    for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
+        (folder / f"per_image{other}").unlink(missing_ok=True)
     write_json(summary, {"interval": "95 % bootstrap over patients", "scores": list(scores)})
     return summary, per_image
 

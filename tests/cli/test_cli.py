@@ -157,6 +157,34 @@ def test_evaluate_weights_on_other_data(run: Run, trained: Path, manifest: Path,
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "per_image.parquet"}
     scores = json.loads((tmp_path / "scores.json").read_text())["scores"]
     assert [(s["source"], s["split"], s["images"]) for s in scores] == [("lungs", "val", 3)]
+    # Written again as CSV, the table of before would be read in its place.
+    again = ("--mask-source", "lungs", "--out", tmp_path)
+    assert run("evaluate", trained / "best.safetensors", manifest.parent, *again).code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "per_image.csv"}
+
+
+def test_evaluate_refuses_what_the_run_learned_from(run: Run, tmp_path: Path) -> None:
+    manifest = tiny.write_xrays(tmp_path / "data")
+    multimix.trainer.train(tiny.run_config(manifest), tmp_path / "run")
+    assert run("evaluate", tmp_path / "run").code == 0
+    before = sorted((tmp_path / "run").rglob("*"))
+    swap = {"train": "test", "test": "train"}
+    with manifest.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with manifest.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"split": swap.get(row["split"], row["split"])} for row in rows)
+    learned = sum(row["split"] == "train" for row in rows)
+    answer = run("evaluate", tmp_path / "run")
+    assert answer.code == 2
+    assert f"{learned} of {learned} test images were used in its training (split.csv), such as" in answer.err
+    assert run("evaluate", tmp_path / "run", "--split", "val").code == 0  # which it may have been chosen by
+    # Of other data it cannot be said, and a failure leaves no folder.
+    failed = run("evaluate", tmp_path / "run", manifest, "--class-source", "lungs", "--split", "val")
+    assert failed.code == 1
+    added = set((tmp_path / "run").rglob("*")) - set(before)
+    assert not [path for path in added if path.is_dir() and not any(path.iterdir())]
 
 
 def test_evaluate_needs_to_know_what_to_judge(run: Run, trained: Path, manifest: Path) -> None:

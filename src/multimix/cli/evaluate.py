@@ -1,5 +1,7 @@
 """`multimix evaluate`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -73,33 +75,60 @@ def evaluate(
     folder = Path() if weights is not None else model if model.is_dir() else model.parent
     out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     chosen = {source: select(records, (source,), split) for source in sources}
-    _make(out)
-    scores, tables = [], []
-    for source, mine in chosen.items():
-        with bar(f"Judging {source}", "images") as report:
-            score, table = evaluate_source(
-                predictor,
-                mine,
-                classes=source in by_class,
-                masks=source in by_mask,
-                base=manifest if manifest.is_dir() else manifest.parent,
-                progress=report,
-            )
-        scores.append(score)
-        tables.append(table)
-    summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
+    if data is None and split != "train":
+        _refuse_what_was_learned(model, split, {record.image for mine in chosen.values() for record in mine})
+    with _folder(out):
+        scores, tables = [], []
+        for source, mine in chosen.items():
+            with bar(f"Judging {source}", "images") as report:
+                score, table = evaluate_source(
+                    predictor,
+                    mine,
+                    classes=source in by_class,
+                    masks=source in by_mask,
+                    base=manifest if manifest.is_dir() else manifest.parent,
+                    progress=report,
+                )
+            scores.append(score)
+            tables.append(table)
+        summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
 
 
-def _make(out: Path) -> None:
-    """Before the work, so that none is lost."""
+def _refuse_what_was_learned(run: Path, split: str, chosen: set[Path]) -> None:
+    """UsageError where the run's manifest has changed since, so that images that it learned from would be judged.
+
+    Images that chose the checkpoint may be judged as `val`, as they are in the log.
+    """
+    from multimix.audit.material import TRAINING_ROLES, VALIDATION_ROLES, open_material
+
+    if not (run / "split.csv").is_file():
+        return
+    roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)
+    known = open_material(run, None, (), None).playing(*roles)
+    learned = sorted(record.image for record in known if record.image in chosen)
+    if learned:
+        raise UsageError(
+            f"{run}: {len(learned)} of {len(chosen)} {split} images were used in its training (split.csv), such as "
+            f"{learned[0].name}, so the manifest has changed since. Train again, or judge other images: give DATA."
+        )
+
+
+@contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    """Make `out` before the work, so that none is lost; where nothing came of it, it goes again."""
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"{out}: cannot be made a folder for the scores ({error.strerror}). Choose another --out."
         ) from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # it holds something
+            out.rmdir()
 
 
 def _what(
