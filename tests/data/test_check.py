@@ -16,7 +16,14 @@ def picture(file: Path, seed: int, size: tuple[int, int] = (16, 16)) -> None:
 
 
 def mask(file: Path, value: int = 255, size: tuple[int, int] = (16, 16)) -> None:
-    Image.fromarray(np.full(size, value, np.uint8)).save(file)
+    """A square of `value` on black."""
+    pixels = np.zeros(size, np.uint8)
+    pixels[4:12, 4:12] = value
+    Image.fromarray(pixels).save(file)
+
+
+def uniform(file: Path, value: int) -> None:
+    Image.fromarray(np.full((16, 16), value, np.uint8)).save(file)
 
 
 @pytest.fixture
@@ -94,8 +101,47 @@ def test_empty_mask(data: Path) -> None:
     one(data, "warning", "m3.png", "mask of 'lungs' is empty", "draw it or clear the cell")
 
 
+@pytest.mark.parametrize(
+    ("hole", "words"), [(2, "covers the whole image"), (10, "seems to be of the background")]
+)
+def test_mask_that_is_full_or_inverted(data: Path, hole: int, words: str) -> None:
+    pixels = np.full((16, 16), 255, np.uint8)
+    pixels[3 : 3 + hole, 3 : 3 + hole] = 0
+    Image.fromarray(pixels).save(data / "m.png")
+    one(data, "warning", "m.png", "'lungs'", words)
+
+
+def test_images_that_use_few_of_the_levels_of_their_files(data: Path) -> None:
+    for number in range(3):
+        values = np.random.default_rng(number).integers(0, 4096, (16, 16)).astype(np.uint16)
+        values[0, 0] = 4095
+        Image.fromarray(values).save(data / f"{number}.png")
+    # 4095 of 65535 is 16 of 255.
+    one(data, "warning", "s", "no image is brighter than 6% of white", "17 grey levels of 256")
+
+
+def test_classes_of_nearly_one_name(data: Path) -> None:
+    table = data / "manifest.csv"
+    table.write_text(table.read_text().replace(",A,val", ",a,val"))
+    found = [f for f in serious(data) if "nearly one name" in f.message]
+    assert [(f.level, f.where) for f in found] == [("warning", "s")]
+    assert found[0].message.startswith("classes 'A', 'a' have nearly one name")
+    table.write_text(table.read_text().replace(",A,", ",1,").replace(",a,", ",1.0,"))
+    assert [f.message[:18] for f in serious(data) if "nearly one name" in f.message] == ["classes '1', '1.0'"]
+    table.write_text(table.read_text().replace(",1.0,val,p1,s", ",1.0,val,p1,t"))  # of another source
+    assert not [f for f in serious(data) if "nearly one name" in f.message]
+
+
+def test_class_that_validation_lacks(data: Path) -> None:
+    picture(data / "3.png", 3)
+    add(data, "3.png,,B,train,p3,s")
+    assert [(f.level, f.where, f.message.split(",")[0]) for f in serious(data)] == [
+        ("warning", f"s {split}", f"class 'B' of train is not in {split}") for split in ("val", "test")
+    ]
+
+
 def test_image_of_one_grey_level(data: Path) -> None:
-    mask(data / "flat.png", value=7)
+    uniform(data / "flat.png", value=7)
     add(data, "flat.png,,A,train,p3,s")
     one(data, "warning", "flat.png", "same value", "remove its row")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.readers import find_images, natural_key, read_image, read_mask
@@ -258,6 +258,66 @@ def test_mask_of_16_bits_of_0_and_1_and_of_one_bit(tmp_path: Path) -> None:
     ]
     for file in files:
         np.testing.assert_array_equal(read_mask([file]), left)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("red and green", "levels 0, 76, 150"),
+        ("blue and yellow", "levels 0, 29, 226"),
+        ("two levels", "levels 0, 100, 200"),
+        ("half and full", "levels 0, 127, 255"),
+        ("one and ignore", "levels 0, 1, 255"),
+        ("palette", "levels 0, 76, 150"),
+    ],
+)
+def test_masks_of_several_areas_are_refused_not_halved(tmp_path: Path, kind: str, told: str) -> None:
+    areas = np.zeros((64, 64), np.uint8)
+    areas[8:56, 8:28], areas[8:56, 36:56] = 1, 2
+    colours = {
+        "red and green": [0, 0, 0, 255, 0, 0, 0, 255, 0],
+        "blue and yellow": [0, 0, 0, 0, 0, 255, 255, 255, 0],
+    }
+    levels = {"two levels": [0, 100, 200], "half and full": [0, 127, 255], "one and ignore": [0, 1, 255]}
+    if kind in levels:
+        image = Image.fromarray(np.array(levels[kind], np.uint8)[areas])
+    else:
+        image = Image.fromarray(areas).convert("P")
+        image.putdata(areas.ravel().tolist())
+        image.putpalette(colours.get(kind, colours["red and green"]))
+        image = image if kind == "palette" else image.convert("RGB")
+    image.save(tmp_path / "m.png")
+    with pytest.raises(
+        ImageError, match=rf"m\.png: mask has areas of the {told}.*one mask file per structure"
+    ):
+        read_mask([tmp_path / "m.png"])
+
+
+def test_masks_with_soft_edges_are_halved(tmp_path: Path) -> None:
+    shape = np.zeros((256, 256), np.uint8)
+    shape[40:200, 60:180] = 255
+    plain = Image.fromarray(shape)
+    files = [
+        tmp_path / name
+        for name in ("soft.png", "blurred.png", "low.jpg", "from_jpeg.png", "green.png", "f.tif")
+    ]
+    plain.resize((96, 96), Image.Resampling.BILINEAR).resize((256, 256), Image.Resampling.BICUBIC).save(
+        files[0]
+    )
+    plain.filter(ImageFilter.GaussianBlur(4)).save(files[1])
+    plain.save(files[2], quality=20)
+    Image.open(files[2]).save(files[3])
+    Image.merge("RGB", [Image.new("L", plain.size), plain, Image.new("L", plain.size)]).save(files[4])
+    Image.fromarray(shape.astype(np.float32)).save(files[5])
+    for file in files:
+        assert abs(int(read_mask([file]).sum()) - 160 * 120) <= 160 * 120 // 50, file.name
+
+
+def test_a_mask_of_several_frames_is_refused(tmp_path: Path) -> None:
+    pages = [Image.fromarray(np.full((16, 16), level, np.uint8)) for level in (0, 255)]
+    pages[0].save(tmp_path / "m.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match=r"m\.tif: mask has 2 frames, expected one"):
+        read_mask([tmp_path / "m.tif"])
 
 
 def test_mask_union_of_palette_gifs(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """What would corrupt a result, found before training: every file of a manifest is decoded once.
 
 error    missing or unreadable file, mask of another size than its image, patient or pixels in two splits
-warning  empty mask, image of one grey level, identical pixels twice in one split, a split or class that lacks
+warning  mask that is empty, full or of the background, image of one grey level, source of dark images, identical
+         pixels twice in one split, a split or class that lacks, classes of nearly one name
 note     images, patients, classes and masks of each source and split; images that two sources share
 """
 
@@ -46,6 +47,8 @@ class _Look:
     digest: str | None
     """Of the grey pixels at 8 bits, so that the same image in two formats is one; None where unreadable."""
     findings: tuple[Finding, ...]
+    brightest: int = 255
+    """The largest of those grey pixels."""
 
 
 def check_manifest(
@@ -68,25 +71,28 @@ def check_manifest(
     findings += _shared_pixels(looks)
     findings += _missing_splits(records)
     findings += _balance(records)
+    findings += _alike(records)
+    findings += _dark(looks)
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.level))
 
 
 def _look(record: Record) -> _Look:
     findings = []
-    size = digest = None
+    size, digest, brightest = None, None, 255
     try:
         image = read_image(record.image, force=True)
         size = image.size
         grey = (image.pixels * 255).round().astype(np.uint8)
         digest = hashlib.sha256(repr(size).encode() + grey.tobytes()).hexdigest()
-        if grey.min() == grey.max():
+        brightest = int(grey.max())
+        if grey.min() == brightest:
             message = "every pixel has the same value; replace the image or remove its row"
             findings.append(Finding("warning", str(record.image), message))
     except ImageError as error:
         findings.append(Finding("error", str(record.image), _without(record.image, error), record.image))
     for structure, files in record.masks.items():
         findings += _look_at_mask(record.image, size, structure, files)
-    return _Look(record, digest, tuple(findings))
+    return _Look(record, digest, tuple(findings), brightest)
 
 
 def _look_at_mask(
@@ -100,6 +106,13 @@ def _look_at_mask(
         return
     if not mask.any():
         yield Finding("warning", where, f"mask of {structure!r} is empty; draw it or clear the cell")
+    elif mask.mean() > 0.95:
+        yield Finding(
+            "warning", where, f"mask of {structure!r} covers the whole image; draw it or clear the cell"
+        )
+    elif mask.mean() > 0.5 and np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean() > 0.9:
+        message = f"mask of {structure!r} seems to be of the background: it holds the border; invert it if so"
+        yield Finding("warning", where, message)
 
 
 def _shared_patients(records: Sequence[Record]) -> Iterator[Finding]:
@@ -167,6 +180,43 @@ def _balance(records: Sequence[Record]) -> Iterator[Finding]:
                     f"class {lacking[0]!r} is not in train, so it cannot be learnt; move some patients there"
                 )
                 yield Finding("warning", f"{source} {split}", message)
+            elif trained and classes and (lacking := sorted(trained - set(classes))):
+                message = (
+                    f"class {lacking[0]!r} of train is not in {split}, so scores there say nothing of it"
+                )
+                yield Finding("warning", f"{source} {split}", message)
+
+
+def _alike(records: Sequence[Record]) -> Iterator[Finding]:
+    """Classes of a source that differ in case, or in how a number is written."""
+    spellings: dict[tuple[str, object], set[str]] = defaultdict(set)
+    for source, name in {(r.source, c) for r in records if r.label for c in r.label.split("|")}:
+        try:
+            spellings[source, float(name)].add(name)
+        except ValueError:
+            spellings[source, name.casefold()].add(name)
+    for (source, _), names in spellings.items():
+        if len(names) > 1:
+            which = ", ".join(map(repr, sorted(names)))
+            message = (
+                f"classes {which} have nearly one name; write them alike, or they are learned as different"
+            )
+            yield Finding("warning", source, message)
+
+
+def _dark(looks: Sequence[_Look]) -> Iterator[Finding]:
+    """Sources in 16-bit files that use the lower fourth of them: training keeps 8 bits, and of these two fewer."""
+    brightest: dict[str, int] = defaultdict(int)
+    for look in looks:
+        source = look.record.source
+        brightest[source] = max(brightest[source], look.brightest if look.digest is not None else 0)
+    for source, level in sorted(brightest.items()):
+        if 0 < level < 64:
+            message = (
+                f"no image is brighter than {level / 255:.0%} of white, so training sees {level + 1} grey levels of "
+                "256; stretch the images, as 12-bit values in 16-bit files by 16"
+            )
+            yield Finding("warning", source, message)
 
 
 def _counted(members: Sequence[Record], classes: Counter[str]) -> str:

@@ -52,8 +52,15 @@ def read_raster(stream: Stream, name: str, head: bytes, channels: int) -> Float[
 
 
 def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "H W"], int | None]:
-    """Grey levels as they are stored, and the level of white (None where the type has none)."""
+    """Grey levels of a mask as they are stored, and the level of white (None where the type has none).
+
+    ImageError where the file has several frames, which are structures as a rule.
+    """
     with _open(stream, name, head) as image, explained(name):
+        if (frames := getattr(image, "n_frames", 1)) > 1:
+            raise ImageError(
+                f"{name}: mask has {frames} frames, expected one; save each as a file of its own"
+            )
         return _levels(image, name, "L")
 
 
