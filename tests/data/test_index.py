@@ -86,6 +86,32 @@ def test_classes_and_masks_at_once(tmp_path: Path, image: str, mask: str) -> Non
     assert record.source == tmp_path.name
 
 
+def test_masks_beside_their_images(tmp_path: Path) -> None:
+    names = ("benign/b (1)", "benign/b (2)", "normal/n (1)")
+    touch(tmp_path, *(f"{name}.png" for name in names), *(f"{name}_mask.png" for name in names))
+    touch(tmp_path, "benign/b (2)_mask_1.png", "normal/face_mask.png")
+    records = by_name(tmp_path)
+    assert {name: record.label for name, record in records.items()} == {
+        "benign/b (1).png": "benign",
+        "benign/b (2).png": "benign",
+        "normal/n (1).png": "normal",
+        "normal/face_mask.png": "normal",  # there is no face.png
+    }
+    two = [file.name for file in records["benign/b (2).png"].masks["lungs"]]
+    assert sorted(two) == ["b (2)_mask.png", "b (2)_mask_1.png"]
+    assert records["normal/face_mask.png"].masks == {}
+
+
+@pytest.mark.parametrize("folder", ["labels", "Segmentations", "gt"])
+def test_other_names_of_a_folder_of_masks_beside_images(tmp_path: Path, folder: str) -> None:
+    touch(tmp_path, "a/images/1.png", f"a/{folder}/1.png", f"b/{folder}/2.png")
+    records = by_name(tmp_path)
+    assert {name: (r.source, r.label, len(r.masks)) for name, r in records.items()} == {
+        "a/images/1.png": ("a", None, 1),
+        f"b/{folder}/2.png": ("b", folder, 0),  # no images/ beside it: a class
+    }
+
+
 def test_the_same_stem_in_two_splits_is_paired_within_each(tmp_path: Path) -> None:
     touch(tmp_path, *[f"{s}/{kind}/1.png" for s in ("train", "test") for kind in ("images", "masks")])
     records = by_name(tmp_path)

@@ -51,7 +51,8 @@ def index(
     \b
     Folders that are understood:
       CLASS/x.png              train/CLASS/x.png            images/x.png + masks/x.png
-      masks/STRUCTURE/x.png    SOURCE/ above any of these
+      masks/STRUCTURE/x.png    CLASS/x.png + CLASS/x_mask.png
+      SOURCE/ above any of these
     """
     from multimix.data import sources
     from multimix.data.index import index_folder
@@ -97,6 +98,12 @@ def _print_counts(records: "list[Record]") -> None:
         )
         table.add_row(Text(source), split, *map(str, numbers))
     Console().print(table)
+    # By name: what a folder was taken for, class or source, is not to be seen from numbers.
+    for source in sorted({r.source for r in records}):
+        classes = Counter(c for r in records if r.source == source and r.label for c in r.label.split("|"))
+        named = ", ".join(f"{name} {count}" for name, count in classes.most_common(12))
+        more = f" and {len(classes) - 12} more" if len(classes) > 12 else ""
+        click.echo(f"Classes of {source}: {named or 'none'}{more}")
 
 
 @data.command()

@@ -4,15 +4,17 @@
     train/CLASS/x.png               the same with a split on disk (train; val, valid, validation; test)
     images/x.png masks/x.png        image and mask by stem (x_mask.png too); masks/STRUCTURE/x.png names one
     images/CLASS/x.png masks/x.png  both
+    CLASS/x.png CLASS/x_mask.png    a mask beside its image, also x_mask_1.png and more
     SOURCE/...                      any of these once more below a folder per data set
 
-What stands before the first `train`, `images` or `masks` is the source, what stands after it is the class.
+Beside images/, masks may also lie in labels/, segmentations/, annotations/ or gt/. What stands before the first
+`train`, `images` or `masks` is the source, what stands after it is the class.
 """
 
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +27,9 @@ from multimix.types import Record
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _IMAGES = ("image", "images", "img", "imgs")
 _MASKS = ("mask", "masks")
-_MASK_ENDINGS = ("_mask", "-mask")
+_MASKS_BESIDE = ("label", "labels", "segmentation", "segmentations", "annotation", "annotations", "gt")
+"""Names of a folder of masks where images/ lies beside it; elsewhere they are names like any other."""
+_MASK_ENDING = re.compile(r"[_-]mask([_-]?\d+)?$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,7 @@ class _Place:
     @property
     def stem(self) -> str:
         """File name without suffix, and without '_mask' for a mask."""
-        stem = self.file.stem
-        ending = next((e for e in _MASK_ENDINGS if self.is_mask and stem.lower().endswith(e)), "")
-        return stem[: len(stem) - len(ending)]
+        return _MASK_ENDING.sub("", self.file.stem) if self.is_mask else self.file.stem
 
 
 def index_folder(
@@ -79,7 +81,9 @@ def index_folder(
     if not root.is_dir():
         raise ManifestError(f"{folder}: is not a folder; name the folder that holds the images")
     pattern = _compiled(patient_pattern)
-    places = _with_loose_files([_place(root, file) for file in find_images([root])])
+    files = find_images([root])
+    beside = _beside_images(root, files)
+    places = _with_masks_by_name(_with_loose_files([_place(root, file, beside) for file in files]))
     images = [place for place in places if not place.is_mask]
     if not images:
         raise ManifestError(f"{folder}: holds masks but no images; name the folder above images/ and masks/")
@@ -122,17 +126,26 @@ def _compiled(patient_pattern: str | None) -> re.Pattern[str] | None:
     return pattern
 
 
-def _place(root: Path, file: Path) -> _Place:
+def _beside_images(root: Path, files: Sequence[Path]) -> set[tuple[str, ...]]:
+    """Folders below `root` that hold an images/."""
+    folders = {file.relative_to(root).parts[:-1] for file in files}
+    return {parts[:i] for parts in folders for i, part in enumerate(parts) if part.lower() in _IMAGES}
+
+
+def _place(root: Path, file: Path, beside: Collection[tuple[str, ...]]) -> _Place:
     parts = file.relative_to(root).parts[:-1]
     lower = [part.lower() for part in parts]
-    markers = [i for i, part in enumerate(lower) if part in _SPLITS or part in _IMAGES or part in _MASKS]
+    of_masks = {
+        i for i, part in enumerate(lower) if part in _MASKS or (part in _MASKS_BESIDE and parts[:i] in beside)
+    }
+    markers = [i for i, part in enumerate(lower) if part in _SPLITS or part in _IMAGES or i in of_masks]
     split = next((_SPLITS[part] for part in lower if part in _SPLITS), None)
     if markers:
         source = parts[: markers[0]]
         inner = next((part for i, part in enumerate(parts) if i > markers[0] and i not in markers), "")
     else:
         source, inner = parts[:-1], parts[-1] if parts else ""
-    return _Place(file, source, split, inner, any(part in _MASKS for part in lower), bool(markers))
+    return _Place(file, source, split, inner, bool(of_masks), bool(markers))
 
 
 def _with_loose_files(places: Sequence[_Place]) -> list[_Place]:
@@ -142,6 +155,19 @@ def _with_loose_files(places: Sequence[_Place]) -> list[_Place]:
     return [
         replace(place, source=full, inner="") if not place.marked and full in sources else place
         for place, full in zip(places, whole, strict=True)
+    ]
+
+
+def _with_masks_by_name(places: Sequence[_Place]) -> list[_Place]:
+    """x_mask.png beside x.png is the mask of it, and no image; without an x.png it is an image of that name."""
+    stems = {(place.file.parent, place.file.stem) for place in places if not place.is_mask}
+    return [
+        replace(place, is_mask=True)
+        if not place.is_mask
+        and (stem := _MASK_ENDING.sub("", place.file.stem)) != place.file.stem
+        and (place.file.parent, stem) in stems
+        else place
+        for place in places
     ]
 
 
