@@ -26,6 +26,8 @@ def test_answer_by_hand() -> None:
     assert prediction.probabilities == pytest.approx({"NORMAL": 0.5, "PNEUMONIA": 0.5}, abs=1e-3)
     np.testing.assert_array_equal(prediction.masks["lungs"], half() > 0)
     assert prediction.area_px("lungs") == 30 * 40
+    with pytest.raises(UsageError, match="area of 'heart': the model segments 'lungs'"):
+        prediction.area_px("heart")
     assert prediction.saliency is not None
     assert prediction.saliency.shape == (60, 40)
     np.testing.assert_allclose(prediction.saliency[:, :18], 1.0)

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from multimix.errors import UsageError
+
 
 class Report(Protocol):
     """Told how far a long piece of work is; a progress bar is one."""
@@ -243,7 +245,10 @@ class Prediction:
     """Why the image is not one that the model can answer, in plain words; empty where it is or nothing is known."""
 
     def area_px(self, structure: str) -> int:
-        """Pixels of `structure` at the radiograph's own size."""
+        """Pixels of `structure` at the radiograph's own size. UsageError where the model does not segment it."""
+        if structure not in self.masks:
+            known = ", ".join(map(repr, self.masks)) or "no structure"
+            raise UsageError(f"area of {structure!r}: the model segments {known}; name one of these.")
         return int(self.masks[structure].sum())
 
 

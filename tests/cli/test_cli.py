@@ -179,6 +179,7 @@ def test_evaluate_refuses_what_the_run_learned_from(run: Run, tmp_path: Path) ->
     answer = run("evaluate", tmp_path / "run")
     assert answer.code == 2
     assert f"{learned} of {learned} test images were used in its training (split.csv), such as" in answer.err
+    assert run("evaluate", tmp_path / "run", manifest.parent, "--class-source", "wards").code == 2
     assert run("evaluate", tmp_path / "run", "--split", "val").code == 0  # which it may have been chosen by
     # Of other data it cannot be said, and a failure leaves no folder.
     failed = run("evaluate", tmp_path / "run", manifest, "--class-source", "lungs", "--split", "val")

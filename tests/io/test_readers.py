@@ -365,13 +365,18 @@ def test_find_images_expands_folders(tmp_path: Path) -> None:
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"\0" * 128 + b"DICM" if name == "film" else b"x")
+    save(tmp_path / "photo.png", np.zeros((16, 16), np.uint8)).rename(
+        tmp_path / "photo"
+    )  # told by its beginning
+    save(tmp_path / "p.png", np.zeros((16, 16), np.uint8)).rename(tmp_path / "p.bak")
     (tmp_path / "sub" / "back").symlink_to(tmp_path)
     found = find_images([tmp_path])
-    assert [f.relative_to(tmp_path).as_posix() for f in found] == ["9.jpeg", "10.png", "film", "sub/a.TIF"]
+    names = [f.relative_to(tmp_path).as_posix() for f in found]
+    assert names == ["9.jpeg", "10.png", "film", "photo", "sub/a.TIF"]
     again = find_images([tmp_path / "10.png", tmp_path, tmp_path / "missing.png"])
     assert again[0].name == "10.png"
     assert again[-1].name == "missing.png"  # kept: reading it says what is wrong
-    assert len(again) == 5
+    assert len(again) == 6
 
 
 def test_find_images_in_a_folder_without_any(tmp_path: Path) -> None:

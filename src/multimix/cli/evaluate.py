@@ -75,7 +75,7 @@ def evaluate(
     folder = Path() if weights is not None else model if model.is_dir() else model.parent
     out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     chosen = {source: select(records, (source,), split) for source in sources}
-    if data is None and split != "train":
+    if split != "train" and _is_its_own(model, manifest):
         _refuse_what_was_learned(model, split, {record.image for mine in chosen.values() for record in mine})
     with _folder(out):
         scores, tables = [], []
@@ -94,6 +94,17 @@ def evaluate(
         summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+
+
+def _is_its_own(run: Path, manifest: Path) -> bool:
+    """Whether `manifest` is the one that `run` was trained on, by its place."""
+    from multimix.config import RunConfig
+
+    if not (run / "config.yaml").is_file():
+        return False
+    paths = (manifest, Path(RunConfig.read(run / "config.yaml").data.manifest))
+    own, known = (path / "manifest.csv" if path.is_dir() else path for path in paths)
+    return own.resolve() == known.resolve()
 
 
 def _refuse_what_was_learned(run: Path, split: str, chosen: set[Path]) -> None:

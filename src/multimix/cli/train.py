@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -232,5 +233,5 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
     best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}"
     click.echo(
         f"{out}: {trainer.step} steps in {trainer.seconds / 60:.1f} min, best validation score {best}. "
-        f"Next: multimix evaluate {out} DATA, or multimix predict {out} FILE."
+        f"Next: multimix evaluate {quote(str(out))}, or multimix predict {quote(str(out))} FILE."
     )

@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Num
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.limits import Stream, explained
-from multimix.io.raster import read_levels, read_raster
+from multimix.io.raster import is_raster, read_levels, read_raster
 from multimix.types import Radiograph
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -95,8 +95,9 @@ def find_images(paths: Sequence[Path | str]) -> list[Path]:
     """Files among `paths`, folders expanded recursively, in natural order (2.png before 10.png), each once.
 
     Hidden files and folders are skipped. In a folder, files count by suffix (IMAGE_SUFFIXES), others where
-    they are DICOM, DICOMDIR aside; a file named outright is kept whatever it is, and a missing one too, so that
-    reading it says what is wrong while the others go on. Raises ImageError for a folder without images.
+    they are DICOM, DICOMDIR aside, and those without a suffix by how they begin; a file named outright is kept
+    whatever it is, and a missing one too, so that reading it says what is wrong while the others go on. Raises
+    ImageError for a folder without images.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -252,14 +253,15 @@ def _walk(folder: Path) -> Iterator[Path]:
             if name.startswith(".") or name.upper() == "DICOMDIR":
                 continue
             # DICOM files are often named by their UIDs, whose last number looks like a suffix.
-            if suffix in IMAGE_SUFFIXES or _sniffs_dicom(file):
+            if suffix in IMAGE_SUFFIXES or _begins_as_image(file):
                 yield file
 
 
-def _sniffs_dicom(path: Path) -> bool:
+def _begins_as_image(path: Path) -> bool:
     try:
         with _opened(path) as stream:
-            return is_dicom(_head(stream, str(path)))
+            head = _head(stream, str(path))
+            return is_dicom(head) or (not path.suffix and is_raster(head))
     except ImageError:
         return False
 
