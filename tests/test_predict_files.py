@@ -217,7 +217,7 @@ def test_a_full_disk_ends_the_work_with_a_remedy(tmp_path: Path, monkeypatch: py
     def full(path: Path, pixels: np.ndarray) -> None:
         raise MultimixError(f"{path}: no space left on the disk")
 
-    monkeypatch.setattr("multimix.predict_files.write_png", full)
+    monkeypatch.setattr("multimix.answer_files.write_png", full)
     with pytest.raises(MultimixError, match=re.escape("a.png: no space left")):
         predict_files(predictor(), [tmp_path / "a.png"], tmp_path / "out")
     assert _rows(tmp_path / "out") == []
