@@ -3,12 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from multimix.cli.train import names
 from multimix.cli.weights import model_of, weights_option
 from multimix.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from multimix.predict import Predictor
+    from multimix.types import Record, Scores
 
 
 @click.command()
@@ -55,10 +64,9 @@ def evaluate(
     data = rest[0] if rest else None
     from rich.console import Console
 
-    from multimix.cli.progress import bar
     from multimix.data.manifest import read_manifest
     from multimix.data.splits import select
-    from multimix.evaluate import evaluate_source, format_scores, write_scores
+    from multimix.evaluate import format_scores, write_scores
     from multimix.predict import load
 
     predictor = load(model, device)
@@ -78,22 +86,38 @@ def evaluate(
     if split != "train" and _is_its_own(model, manifest):
         _refuse_what_was_learned(model, split, {record.image for mine in chosen.values() for record in mine})
     with _folder(out):
-        scores, tables = [], []
-        for source, mine in chosen.items():
-            with bar(f"Judging {source}", "images") as report:
-                score, table = evaluate_source(
-                    predictor,
-                    mine,
-                    classes=source in by_class,
-                    masks=source in by_mask,
-                    base=manifest if manifest.is_dir() else manifest.parent,
-                    progress=report,
-                )
-            scores.append(score)
-            tables.append(table)
+        base = manifest if manifest.is_dir() else manifest.parent
+        scores, tables = _judged(predictor, chosen, by_class, by_mask, base)
         summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+
+
+def _judged(
+    predictor: "Predictor",
+    chosen: "Mapping[str, Sequence[Record]]",
+    by_class: tuple[str, ...],
+    by_mask: tuple[str, ...],
+    base: Path,
+) -> "tuple[list[Scores], list[pd.DataFrame]]":
+    """Scores and per-image table of each source."""
+    from multimix.cli.progress import bar
+    from multimix.evaluate import evaluate_source
+
+    scores, tables = [], []
+    for source, mine in chosen.items():
+        with bar(f"Judging {source}", "images") as report:
+            score, table = evaluate_source(
+                predictor,
+                mine,
+                classes=source in by_class,
+                masks=source in by_mask,
+                base=base,
+                progress=report,
+            )
+        scores.append(score)
+        tables.append(table)
+    return scores, tables
 
 
 def _is_its_own(run: Path, manifest: Path) -> bool:

@@ -52,7 +52,7 @@ def report(
 
     `remark` stands with every finding.
     """
-    notes = _decided(prediction) + ([remark] if remark else [])
+    notes = [*_decided(prediction), *filter(None, [remark])]
     groups: list[_Group] = [
         _class_group(source, name, prediction, algorithm, notes) for name in prediction.probabilities
     ]
