@@ -93,20 +93,12 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     _refuse_shared_pixels(sets, images)
     with_masks = sets.labelled_masks + sets.val_masks
     masks = open_cache(with_masks, size=data.size, channels=data.channels, structures=sets.structures)
-    row = {record.image: i for i, record in enumerate(sets.everything)}
     labelled = len(sets.labelled_masks)
     return Prepared(
         sets,
         images,
         masks,
-        ValidationSet(
-            images.images[[row[r.image] for r in sets.val_classes]]
-            if sets.val_classes
-            else images.images[:0],
-            encode_labels(sets.val_classes, sets.classes, data.multi_label),
-            masks.images[labelled:],
-            masks.masks[labelled:],
-        ),
+        validation_set(sets, images, masks, data.multi_label),
         {
             structure: torch.from_numpy(masks.masks[:labelled, s].mean(axis=0, dtype=np.float32))
             for s, structure in enumerate(sets.structures)
@@ -124,3 +116,18 @@ def _refuse_shared_pixels(sets: TrainingSets, images: ImageCache) -> None:
                 f"{a.image} ({a.split}) and {b.image} ({b.split}) are the same picture in two splits. Remove one "
                 "of them, or give both the same split; `multimix data check` lists every such pair."
             )
+
+
+def validation_set(
+    sets: TrainingSets, images: ImageCache, masks: ImageCache, multi_label: bool
+) -> ValidationSet:
+    """What checkpoints are chosen by; `images` holds all of `sets`, `masks` the labelled and then the validation ones."""
+    row = {record.image: i for i, record in enumerate(sets.everything)}
+    chosen = [row[record.image] for record in sets.val_classes]
+    labelled = len(sets.labelled_masks)
+    return ValidationSet(
+        images.images[chosen] if chosen else images.images[:0],
+        encode_labels(sets.val_classes, sets.classes, multi_label),
+        masks.images[labelled:],
+        masks.masks[labelled:],
+    )

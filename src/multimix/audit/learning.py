@@ -16,12 +16,12 @@ from multimix.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.audit.findings import Finding, Unchecked
 from multimix.audit.material import Material
 from multimix.checkpoint import BEST, LAST, read_tensors
-from multimix.data.streams import encode_labels
 from multimix.errors import CheckpointError
 from multimix.model import MultiMix
+from multimix.prepare import validation_set
 from multimix.seeds import derive, generator
 from multimix.types import LossBreakdown
-from multimix.validation import ValidationSet, validate
+from multimix.validation import validate
 
 BATCHES = 3
 """Batches in which a term may show a gradient."""
@@ -264,15 +264,7 @@ def best_not_best(material: Material) -> Iterator[Finding | Unchecked]:
         raise CheckpointError("split.csv has no validation images that the manifest knows.")
     if count * size * size > VALIDATION_PIXELS:
         raise CheckpointError(f"{count} validation images of {size} x {size} are too many to score again.")
-    row = {record.image: i for i, record in enumerate(sets.everything)}
-    labelled = len(sets.labelled_masks)
-    chosen = [row[record.image] for record in sets.val_classes]
-    validation = ValidationSet(
-        images.images[chosen] if chosen else images.images[:0],
-        encode_labels(sets.val_classes, sets.classes, material.config.data.multi_label),
-        material.masks.images[labelled:],
-        material.masks.masks[labelled:],
-    )
+    validation = validation_set(sets, images, material.masks, material.config.data.multi_label)
     now = validate(material.loaded.model, validation, torch.device("cpu"))["score"]
     step, best = max(scores, key=lambda pair: pair[1])
     if not abs(now - best) <= SAME_SCORE:

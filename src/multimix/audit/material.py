@@ -19,7 +19,7 @@ from multimix.checkpoint import BEST, LoadedModel, load_model
 from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.manifest import SPLITS, read_manifest
-from multimix.data.sets import TrainingSets
+from multimix.data.sets import TrainingSets, hidden
 from multimix.data.streams import Streams
 from multimix.errors import CheckpointError, ManifestError
 from multimix.recipes import Method, method
@@ -158,7 +158,7 @@ class Material:
     def _decoded(self, records: Sequence[Record]) -> ImageCache:
         size, channels = self.config.data.size, self.config.data.channels
         return open_cache(
-            [_hidden(record) for record in records],
+            [hidden(record) for record in records],
             size=size,
             channels=channels,
             structures=(),
@@ -201,7 +201,7 @@ class Material:
         spec = self.loaded.spec
         return TrainingSets(
             **{role: self.playing(role) for role in (*TRAINING_ROLES, *VALIDATION_ROLES)},
-            everything=[_hidden(record) for record in self.used],
+            everything=[hidden(record) for record in self.used],
             classes=spec.classes,
             structures=spec.structures,
         )
@@ -247,10 +247,6 @@ class Material:
         for one in self.evaluations:
             for entry in one.scores:
                 yield one, entry, f"{entry.get('source')} {entry.get('split')}, {one.folder.name}"
-
-
-def _hidden(record: Record) -> Record:
-    return replace(record, label=None, masks={})
 
 
 def open_material(

@@ -57,13 +57,14 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
         unlabelled_masks=um if method.consistency or method.teacher else [],
         val_classes=val_classes,
         val_masks=val_masks,
-        everything=[_hidden(r) for r in used],
+        everything=[hidden(r) for r in used],
         classes=classes,
         structures=structures,
     )
 
 
-def _hidden(record: Record) -> Record:
+def hidden(record: Record) -> Record:
+    """The record as a stream without labels sees it."""
     return Record(record.image, {}, None, record.split, record.patient, record.source)
 
 
@@ -152,7 +153,7 @@ def _draw_masks(
             f"{config.manifest}: no masks in {', '.join(sources)}. Fill the mask column or change --mask-source."
         )
     complete = [r for r in pool if _complete(r, structures)]
-    rest = [_hidden(r) for r in pool if not _complete(r, structures)]
+    rest = [hidden(r) for r in pool if not _complete(r, structures)]
     if not complete:
         raise ManifestError(
             f"{config.manifest}: no training image of {', '.join(sources)} has a mask of every structure "

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.limits import check_size
-from multimix.io.readers import read_image
+from multimix.io.readers import luma, read_image
 from multimix.types import Radiograph
 
 
@@ -66,4 +66,4 @@ def _with_channels(pixels: Float[np.ndarray, "C H W"], channels: int) -> Float[n
         return np.ascontiguousarray(pixels)
     if channels == 3:
         return np.repeat(pixels, 3, axis=0)
-    return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]  # as in read_image
+    return luma(pixels)

@@ -165,10 +165,15 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
     else:
         pixels = read_raster(stream, name, head, channels)
     if channels == 1 and pixels.shape[0] == 3:
-        pixels = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]
+        pixels = luma(pixels)
     elif channels == 3 and pixels.shape[0] == 1:
         pixels = np.repeat(pixels, 3, axis=0)
     return Radiograph(pixels=pixels, path=name, spacing=spacing, spacing_note=note)
+
+
+def luma(pixels: Float[np.ndarray, "3 H W"]) -> Float[np.ndarray, "1 H W"]:
+    """Grey of RGB, ITU-R 601."""
+    return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]
 
 
 def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
