@@ -121,7 +121,10 @@ def _refuse_shared_pixels(sets: TrainingSets, images: ImageCache) -> None:
 def validation_set(
     sets: TrainingSets, images: ImageCache, masks: ImageCache, multi_label: bool
 ) -> ValidationSet:
-    """What checkpoints are chosen by; `images` holds all of `sets`, `masks` the labelled and then the validation ones."""
+    """What checkpoints are chosen by.
+
+    `images` holds all of `sets`, `masks` the labelled ones and then those of validation.
+    """
     row = {record.image: i for i, record in enumerate(sets.everything)}
     chosen = [row[record.image] for record in sets.val_classes]
     labelled = len(sets.labelled_masks)
