@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from PIL import Image
 import tiny
 from multimix.audit import FAULTS, AuditReport, audit
 from multimix.audit.arithmetic import impossible_means
+from multimix.audit.evaluations import read_evaluation
 from multimix.audit.material import locate, open_material
 from multimix.checkpoint import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
-from multimix.errors import CheckpointError
+from multimix.errors import CheckpointError, MultimixError
 from multimix.evaluate import evaluate_source, write_scores
 from multimix.io.writers import write_json
 from multimix.predict import load
@@ -380,6 +382,15 @@ def test_a_validation_that_stopped_after_the_first_is_found(study: Study) -> Non
     assert "best-is-first" in faults(audit(study.run))
 
 
+def test_the_title_of_a_best_checkpoint_fits_a_validation_that_never_ran(study: Study) -> None:
+    lines = [json.loads(line) for line in (study.run / "log.jsonl").read_text().splitlines()]
+    kept = [line for line in lines if "score" not in line]
+    (study.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    (found,) = [one for one in audit(study.run).findings if one.fault == "best-is-first"]
+    assert found.meaning.startswith("Validation never ran")
+    assert found.title == "a best checkpoint that nobody chose"
+
+
 def test_sizes_of_the_files(study: Study) -> None:
     for record in read_manifest(study.manifest):
         if record.label == "PNEUMONIA":
@@ -455,6 +466,17 @@ def test_damaged_files_leave_the_other_checks_alone(study: Study) -> None:
         missed.fault for missed in report.unchecked
     }
     assert not [missed for missed in report.unchecked if "the check failed" in missed.reason]
+
+
+@pytest.mark.parametrize(("older", "newer"), [("csv", "parquet"), ("parquet", "csv")])
+def test_two_tables_of_one_evaluation_are_told(study: Study, older: str, newer: str) -> None:
+    pd.read_csv(study.table).to_parquet(study.table.with_suffix(".parquet"))
+    for age, suffix in enumerate((newer, older)):
+        os.utime(study.table.with_suffix(f".{suffix}"), (1000 - age, 1000 - age))
+    with pytest.raises(
+        MultimixError, match=rf"expected one of them\. Remove the older, per_image\.{older}, or"
+    ):
+        read_evaluation(study.scores.parent)
 
 
 def test_command(study: Study, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import json
+import os
 import time
 from pathlib import Path
 
@@ -241,6 +242,21 @@ def test_what_evaluate_writes_can_be_compared(tmp_path):
         table = pd.concat([classes(seed=seed), masks(seed=seed)], ignore_index=True)
         write_scores(tmp_path / name, [], [table], suffix=".csv")
     assert len(compare(read_group(str(tmp_path / "a")), read_group(str(tmp_path / "b")))[0]) == 3
+
+
+@pytest.mark.parametrize(("older", "newer"), [("csv", "parquet"), ("parquet", "csv")])
+def test_two_tables_of_one_evaluation_are_told(tmp_path, older, newer):
+    run = tmp_path / "RUN"
+    for place in (run, run / "evaluation" / "test-lungs"):
+        for age, suffix in enumerate((newer, older)):
+            file = write(place, masks(), name=f"per_image.{suffix}") / f"per_image.{suffix}"
+            os.utime(file, (1000 - age, 1000 - age))
+    words = rf"expected one of them\. Remove the older, per_image\.{older}, or judge the run again"
+    for place in (run, run / "evaluation"):
+        with pytest.raises(ManifestError, match=words):
+            read_group(str(place))
+    (run / f"per_image.{older}").unlink()
+    assert len(read_group(str(run)).runs[0].table) == 60
 
 
 def broken(tmp_path, case):

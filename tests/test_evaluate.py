@@ -328,10 +328,28 @@ def test_whole_numbers_stay_whole_in_the_stored_table(predictor, records, tmp_pa
     assert text["area_px_lungs"].isna().tolist() == [False, True, False, False]
 
 
+def test_the_table_of_before_goes_when_the_new_one_is_whole(predictor, records, tmp_path, monkeypatch):
+    scores, table = evaluate.evaluate_source(predictor, records)
+    folder = tmp_path / "scores"
+    evaluate.write_scores(folder, [scores], [table], suffix=".parquet")
+
+    def full(path, table):
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "write_table", full)
+        with pytest.raises(OSError, match="disk full"):
+            evaluate.write_scores(folder, [scores], [table])
+    assert {file.name for file in folder.iterdir()} == {"scores.json", "per_image.parquet"}
+    evaluate.write_scores(folder, [scores], [table])
+    assert {file.name for file in folder.iterdir()} == {"scores.json", "per_image.csv"}
+
+
 def test_scores_json(predictor, records, tmp_path):
     scores, table = evaluate.evaluate_source(predictor, [records[0], records[1], records[3]])
-    summary, _ = evaluate.write_scores(tmp_path, [scores], [table])
+    summary, _ = evaluate.write_scores(tmp_path, [scores], [table], manifest=tmp_path / "manifest.csv")
     stored = json.loads(summary.read_text())
+    assert stored["manifest"] == str(tmp_path / "manifest.csv")
     assert stored["scores"][0]["source"] == "clinic"
     assert stored["scores"][0]["images"] == 3
     assert stored["scores"][0]["metrics"]["auc"] == {

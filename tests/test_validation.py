@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 from multimix.model import MultiMix
 from multimix.reliability import Reliability
 from multimix.types import ModelOutput
-from multimix.validation import ValidationSet, measure_reliability, validate
+from multimix.validation import ValidationSet, measure_reliability, score_in_words, validate
 
 CPU = torch.device("cpu")
 SIDE = 4
@@ -106,6 +106,12 @@ def test_accuracy_stands_in_where_auc_is_undefined() -> None:
     found = validate(Brightness(), one_class, CPU)
     assert np.isnan(found["val_auc"])
     assert found["score"] == found["val_accuracy"] == pytest.approx(2 / 3)
+    assert score_in_words(found) == "accuracy; AUC needs validation images with and without each class"
+    # As a line of the log has it.
+    line = {"step": 4, "val_auc": None, "val_accuracy": 1.0, "val_dice": 0.5, "score": 0.75}
+    assert score_in_words(line).startswith("mean of accuracy and Dice; AUC needs")
+    assert score_in_words(line | {"val_auc": 0.5}) == "mean of AUC and Dice"
+    assert score_in_words({"val_dice": 0.5, "score": 0.5}) == "Dice"
 
 
 def test_several_labels_at_once() -> None:

@@ -273,12 +273,17 @@ def _mask_scores(
 
 
 def write_scores(
-    folder: Path, scores: Sequence[Scores], tables: Sequence[pd.DataFrame], *, suffix: str = ".csv"
+    folder: Path,
+    scores: Sequence[Scores],
+    tables: Sequence[pd.DataFrame],
+    *,
+    manifest: Path | None = None,
+    suffix: str = ".csv",
 ) -> tuple[Path, Path]:
     """Write `scores.json` and `per_image.csv` (or .parquet) into `folder`; returns the two paths.
 
-    In the JSON a score that is undefined is null. Each image has one line in the table; columns that do not
-    apply to its source are empty.
+    In the JSON a score that is undefined is null, and so is the `manifest` of the images where it is not given. Each
+    image has one line in the table; columns that do not apply to its source are empty.
     """
     table = pd.concat(tables, ignore_index=True)
     areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
@@ -287,7 +292,8 @@ def write_scores(
     write_table(per_image, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
         (folder / f"per_image{other}").unlink(missing_ok=True)
-    write_json(summary, {"interval": "95 % bootstrap over patients", "scores": list(scores)})
+    about = {"interval": "95 % bootstrap over patients", "manifest": manifest}
+    write_json(summary, about | {"scores": list(scores)})
     return summary, per_image
 
 

@@ -5,6 +5,7 @@ All of it at the network's own size.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,11 +58,24 @@ def validate(
     if len(validation.mask_images):
         predicted = [model(x).mask_logits > 0 for x in _batches(validation.mask_images, device, batch)]
         scores["val_dice"] = _mean_dice(torch.cat(predicted).cpu().numpy(), validation.masks)
-    classes = scores.get("val_auc", np.nan)
-    if np.isnan(classes):
-        classes = scores.get("val_accuracy", np.nan)
-    parts = [part for part in (classes, scores.get("val_dice", np.nan)) if not np.isnan(part)]
-    return scores | {"score": float(np.mean(parts))}
+    return scores | {"score": float(np.mean([scores[name] for name in _parts(scores)]))}
+
+
+def _parts(scores: Mapping[str, Any]) -> list[str]:
+    """Which of the scores 'score' is the mean of; None, as the log has it, and nan are undefined."""
+    defined = {name for name, value in scores.items() if value is not None and not np.isnan(value)}
+    classes = "val_auc" if "val_auc" in defined else "val_accuracy"
+    return [name for name in (classes, "val_dice") if name in defined]
+
+
+def score_in_words(scores: Mapping[str, Any]) -> str:
+    """What the 'score' of `validate`, or of its line in the log, is made of."""
+    parts = _parts(scores)
+    words = {"val_auc": "AUC", "val_accuracy": "accuracy", "val_dice": "Dice"}
+    said = ("mean of " if len(parts) > 1 else "") + " and ".join(words[name] for name in parts)
+    if "val_accuracy" in parts:
+        said += "; AUC needs validation images with and without each class"
+    return said
 
 
 @torch.inference_mode()

@@ -117,6 +117,7 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     answer = run("train", manifest, *tiny.OPTIONS, "--out", folder)
     assert (answer.code, answer.errors) == (0, [])
     assert f"{folder}: 4 steps" in answer.out
+    assert re.search(r"best validation score 0\.\d{4} \(mean of AUC and Dice\)\. Next", answer.out)
     given, ours = tiny.run_config(manifest), recipe("ours")
     streams = replace(given.streams, balanced=False)
     expected = replace(given, method="multimix-plus", objective=ours.objective, streams=streams)
@@ -181,21 +182,105 @@ def test_evaluate_refuses_what_the_run_learned_from(run: Run, tmp_path: Path) ->
     assert f"{learned} of {learned} test images were used in its training (split.csv), such as" in answer.err
     assert run("evaluate", tmp_path / "run", manifest.parent, "--class-source", "wards").code == 2
     assert run("evaluate", tmp_path / "run", "--split", "val").code == 0  # which it may have been chosen by
-    # Of other data it cannot be said, and a failure leaves no folder.
+    assert run("evaluate", tmp_path / "run", "--split", "train").code == 0  # on purpose
+    # A failure leaves no folder.
     failed = run("evaluate", tmp_path / "run", manifest, "--class-source", "lungs", "--split", "val")
     assert failed.code == 1
     added = set((tmp_path / "run").rglob("*")) - set(before)
     assert not [path for path in added if path.is_dir() and not any(path.iterdir())]
 
 
-def test_evaluate_needs_to_know_what_to_judge(run: Run, trained: Path, manifest: Path) -> None:
+def test_evaluate_judges_other_images_of_the_same_names(
+    run: Run, trained: Path, manifest: Path, tmp_path: Path
+) -> None:
+    other = tiny.write_xrays(tmp_path / "other", seed=1)
+    other.write_text(other.read_text().replace(",train,", ",test,"))
+    assert run("evaluate", trained, other, "--out", tmp_path / "scores").code == 0
+    # Weights inside the run know its data as the run does.
+    shutil.copytree(trained, tmp_path / "run")
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace(str(manifest.parent), str(tmp_path / "mine")))
+    mine = tiny.write_xrays(tmp_path / "mine")
+    mine.write_text(mine.read_text().replace(",train,", ",test,"))
+    answer = run("evaluate", tmp_path / "run" / "best.safetensors", mine, "--class-source", "wards")
+    assert answer.code == 2
+    assert (
+        "12 of 18 test images were used in its training (split.csv), such as train_NORMAL_0.png" in answer.err
+    )
+    mine.write_text(tiny.write_xrays(tmp_path / "again").read_text().replace(",train,", ",val,"))
+    assert "18 of 27 val images" in run("evaluate", tmp_path / "run", "--split", "val").err
+
+
+def test_evaluate_keeps_the_scores_of_another_manifest(
+    run: Run, trained: Path, manifest: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    other = tiny.write_xrays(tmp_path / "other", seed=1)
+    scores = tmp_path / "run" / "evaluation" / "test-wards-lungs" / "scores.json"
+    for data in ((), (manifest,), (manifest.parent,)):
+        assert run("evaluate", tmp_path / "run", *data).code == 0
+    assert json.loads(scores.read_text())["manifest"] == str(manifest)
+    before = scores.read_bytes()
+    answer = run("evaluate", tmp_path / "run", other)
+    assert answer.code == 2
+    assert f"holds the scores of {manifest}, expected none or those of {other}. Give another" in answer.err
+    assert scores.read_bytes() == before
+    assert run("evaluate", tmp_path / "run", other, "--out", tmp_path / "elsewhere").code == 0
+    for older in ('{"scores": []}', "[]", "no JSON"):  # of whose data nothing is known
+        scores.write_text(older)
+        assert run("evaluate", tmp_path / "run", other).code == 0
+        assert json.loads(scores.read_text())["manifest"] == str(other)
+
+
+def test_an_evaluation_that_fails_leaves_no_folder(
+    run: Run, trained: Path, manifest: Path, tmp_path: Path
+) -> None:
+    words = ("evaluate", trained, manifest, "--class-source", "lungs", "--out")
+    (tmp_path / "mine").mkdir()
+    assert run(*words, tmp_path / "a" / "b" / "c").code == 1
+    assert run(*words, tmp_path / "mine").code == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "mine"]
+
+
+def test_evaluate_needs_to_know_what_to_judge(
+    run: Run, trained: Path, manifest: Path, tmp_path: Path
+) -> None:
     weights = trained / "best.safetensors"
     answer = run("evaluate", weights)
     assert answer.code == 2
     assert "a weights file does not know its data. Give DATA" in answer.err
+    (tmp_path / "a run").mkdir()
+    blank = shutil.copy(weights, tmp_path / "a run")
+    assert f"as in `multimix evaluate '{blank}' DATA`." in run("evaluate", blank).err
     answer = run("evaluate", weights, manifest)
     assert answer.code == 2
     assert "Name --class-source or --mask-source" in answer.err
+
+
+def test_train_says_what_a_score_without_auc_is(run: Run, manifest: Path, tmp_path: Path) -> None:
+    shutil.copytree(manifest.parent, tmp_path / "data")
+    lines = (tmp_path / "data" / "manifest.csv").read_text().splitlines(keepends=True)
+    kept = "".join(line for line in lines if "PNEUMONIA,val" not in line)
+    (tmp_path / "data" / "manifest.csv").write_text(kept)
+    options = ("--class-source", "wards", "--method", "enc", "--size", "16", "--steps", "1")
+    answer = run(
+        *(
+            "train",
+            tmp_path / "data",
+            *options,
+            "--set",
+            "model.widths=[2,2,2,2,2]",
+            "--out",
+            tmp_path / "run",
+        )
+    )
+    assert answer.code == 0
+    made_of = r"\(accuracy; AUC needs validation images with and without each class\)\. Next"
+    assert re.search(rf"best validation score [01]\.\d{{4}} {made_of}", answer.out)
+    # Where the log is lost, the score is said alone.
+    (tmp_path / "run" / "log.jsonl").unlink()
+    answer = run("train", "--out", tmp_path / "run", "--resume")
+    assert re.search(r"best validation score [01]\.\d{4}\. Next", answer.out)
 
 
 def test_every_way_to_set_a_value(run: Run, manifest: Path, tmp_path: Path) -> None:

@@ -40,14 +40,18 @@ class Evaluation:
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """The scores and the per-image table in `folder`; MultimixError where they are damaged."""
+    """The scores and the per-image table in `folder`; MultimixError where they are damaged, or there are two tables."""
     file = folder / "scores.json"
     try:
         scores = json.loads(file.read_text("utf-8"))["scores"]
         entries = tuple(dict(entry) for entry in scores)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
-    for name in ("per_image.parquet", "per_image.csv"):
-        if (folder / name).is_file():
-            return Evaluation(folder, entries, read_per_image(folder / name))
-    return Evaluation(folder, entries, None)
+    tables = [table for kind in ("parquet", "csv") if (table := folder / f"per_image.{kind}").is_file()]
+    if len(tables) > 1:
+        older = min(tables, key=lambda table: table.stat().st_mtime_ns).name
+        raise MultimixError(
+            f"{folder}: holds {tables[0].name} and {tables[1].name}, expected one of them. Remove the older, {older}, "
+            "or evaluate again."
+        )
+    return Evaluation(folder, entries, read_per_image(tables[0]) if tables else None)

@@ -15,7 +15,7 @@ FAULTS = {
     "zero-gradient": "a loss term teaches nothing",
     "pseudo-labels-none": "no pseudo-label is kept",
     "pseudo-labels-all": "every pseudo-label is kept",
-    "best-is-first": "the best checkpoint is the first",
+    "best-is-first": "a best checkpoint that nobody chose",
     "normalisation": "train and test are normalised differently",
     "shared-patient": "one patient in two splits",
     "shared-pixels": "the same picture in two splits",

@@ -1,8 +1,11 @@
 """`multimix evaluate`."""
 
+import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -80,15 +83,16 @@ def evaluate(
             f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
         )
     records = read_manifest(manifest)
-    folder = Path() if weights is not None else model if model.is_dir() else model.parent
-    out = out or folder / "evaluation" / f"{split}-{'-'.join(sources)}"
     chosen = {source: select(records, (source,), split) for source in sources}
-    if split != "train" and _is_its_own(model, manifest):
-        _refuse_what_was_learned(model, split, {record.image for mine in chosen.values() for record in mine})
+    home = model if model.is_dir() else model.parent
+    _refuse_what_was_learned(home, manifest, split, chosen)
+    if out is None:
+        out = (Path() if weights is not None else home) / "evaluation" / f"{split}-{'-'.join(sources)}"
+        _refuse_scores_of_another(manifest, out)
+    suffix = ".parquet" if parquet else ".csv"
     with _folder(out):
-        base = manifest if manifest.is_dir() else manifest.parent
-        scores, tables = _judged(predictor, chosen, by_class, by_mask, base)
-        summary, per_image = write_scores(out, scores, tables, suffix=".parquet" if parquet else ".csv")
+        scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent)
+        summary, per_image = write_scores(out, scores, tables, manifest=manifest.resolve(), suffix=suffix)
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
 
@@ -120,39 +124,48 @@ def _judged(
     return scores, tables
 
 
-def _is_its_own(run: Path, manifest: Path) -> bool:
-    """Whether `manifest` is the one that `run` was trained on, by its place."""
-    from multimix.config import RunConfig
+def _refuse_what_was_learned(
+    run: Path, manifest: Path, split: str, chosen: "Mapping[str, Sequence[Record]]"
+) -> None:
+    """UsageError where the run's own manifest has changed since, so that images which taught it would be judged.
 
-    if not (run / "config.yaml").is_file():
-        return False
-    paths = (manifest, Path(RunConfig.read(run / "config.yaml").data.manifest))
-    own, known = (path / "manifest.csv" if path.is_dir() else path for path in paths)
-    return own.resolve() == known.resolve()
-
-
-def _refuse_what_was_learned(run: Path, split: str, chosen: set[Path]) -> None:
-    """UsageError where the run's manifest has changed since, so that images that it learned from would be judged.
-
-    Images that chose the checkpoint may be judged as `val`, as they are in the log.
+    Images that chose the checkpoint may be judged as `val`, as they are in the log, and any as `train`. Of another
+    manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
     from multimix.audit.material import TRAINING_ROLES, VALIDATION_ROLES, open_material
 
-    if not (run / "split.csv").is_file():
+    if split == "train" or not all((run / name).is_file() for name in ("config.yaml", "split.csv")):
+        return
+    material = open_material(run, None, (), None)
+    if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)
-    known = open_material(run, None, (), None).playing(*roles)
-    learned = sorted(record.image for record in known if record.image in chosen)
+    images = {record.image for mine in chosen.values() for record in mine}
+    learned = sorted({record.image for record in material.playing(*roles)} & images)
     if learned:
         raise UsageError(
-            f"{run}: {len(learned)} of {len(chosen)} {split} images were used in its training (split.csv), such as "
+            f"{run}: {len(learned)} of {len(images)} {split} images were used in its training (split.csv), such as "
             f"{learned[0].name}, so the manifest has changed since. Train again, or judge other images: give DATA."
+        )
+
+
+def _refuse_scores_of_another(manifest: Path, folder: Path) -> None:
+    """UsageError where the scores in `folder` name another manifest; what names none is overwritten."""
+    try:
+        known = json.loads((folder / "scores.json").read_text("utf-8")).get("manifest")
+    except (OSError, ValueError, AttributeError):  # nothing there, or nothing that could be kept
+        return
+    if known is not None and known != str(manifest.resolve()):
+        raise UsageError(
+            f"{folder}: holds the scores of {known}, expected none or those of {manifest.resolve()}. Give another "
+            "folder with --out, or remove this one."
         )
 
 
 @contextmanager
 def _folder(out: Path) -> Iterator[None]:
-    """Make `out` before the work, so that none is lost; where nothing came of it, it goes again."""
+    """Make `out` before the work, so that none is lost; where nothing came of it, what was made goes again."""
+    made = [folder for folder in (out, *out.parents) if not os.path.exists(folder)]
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -162,23 +175,26 @@ def _folder(out: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # it holds something
-            out.rmdir()
+        for folder in made:
+            with suppress(OSError):  # it holds something
+                folder.rmdir()
 
 
 def _what(
     run: Path, data: Path | None, class_source: str | None, mask_source: str | None
 ) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
-    """Manifest, class sources and mask sources: as given, else as the run was trained."""
+    """Manifest's file, class sources and mask sources: as given, else as the run was trained."""
     from multimix.config import RunConfig
 
     file = run / "config.yaml"
     stored = RunConfig.read(file).data if file.is_file() else None
     if data is None and stored is None:
         raise UsageError(
-            f"{run}: a weights file does not know its data. Give DATA, as in `evaluate {run} DATA`."
+            f"{run}: a weights file does not know its data. Give DATA, as in `multimix evaluate {quote(str(run))} "
+            "DATA`."
         )
     manifest = data if data is not None else Path(stored.manifest if stored else "")
+    manifest = manifest / "manifest.csv" if manifest.is_dir() else manifest
     if class_source is None and mask_source is None and stored is not None:
         return manifest, stored.class_source, stored.mask_source
     return manifest, names(class_source or ""), names(mask_source or "")

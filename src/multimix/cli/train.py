@@ -230,8 +230,17 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
             if (out / "config.yaml").is_file():  # else nothing has begun that could go on
                 click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
-    best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}"
+    best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}{_made_of(out)}"
     click.echo(
         f"{out}: {trainer.step} steps in {trainer.seconds / 60:.1f} min, best validation score {best}. "
         f"Next: multimix evaluate {quote(str(out))}, or multimix predict {quote(str(out))} FILE."
     )
+
+
+def _made_of(run: Path) -> str:
+    """' (what the validation score is made of)'; empty where the log has lost its scores."""
+    from multimix.runlog import read_log
+    from multimix.validation import score_in_words
+
+    lines = [line for line in read_log(run / "log.jsonl") if "score" in line]
+    return f" ({score_in_words(lines[-1])})" if lines else ""

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,7 @@ def _tables(folder: Path) -> list[Path]:
     for pattern in ("per_image.*", *within):
         found = sorted(f for f in folder.glob(pattern) if f.suffix in {".csv", ".parquet"})
         if found:
+            _refuse_two_of_one(found)
             return found
     if next(folder.glob("*/cell.json"), None) is not None:
         raise UsageError(
@@ -134,6 +136,16 @@ def _tables(folder: Path) -> list[Path]:
         f"{folder}: expected per_image.csv or per_image.parquet, here or in evaluation/; found neither. "
         "Judge the run first with `multimix evaluate`."
     )
+
+
+def _refuse_two_of_one(tables: Sequence[Path]) -> None:
+    """ManifestError where two of the tables lie in one folder: only one is of its scores."""
+    for older, newer in pairwise(sorted(tables, key=lambda file: (file.parent, file.stat().st_mtime_ns))):
+        if older.parent == newer.parent:
+            raise ManifestError(
+                f"{older.parent}: holds {newer.name} and {older.name}, expected one of them. Remove the older, "
+                f"{older.name}, or judge the run again with `multimix evaluate`."
+            )
 
 
 def _read(file: Path) -> pd.DataFrame:
