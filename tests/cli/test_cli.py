@@ -302,6 +302,17 @@ def test_every_way_to_set_a_value(run: Run, manifest: Path, tmp_path: Path) -> N
     assert stored.optim.steps == 2  # --set beats options
 
 
+def test_a_class_with_a_comma_is_named_as_the_help_says(run: Run, tmp_path: Path) -> None:
+    assert "--set 'data.classes=[\"A, b\", C]'" in " ".join(run("train", "--help").out.split())
+    manifest = tiny.write_xrays(tmp_path / "xrays")
+    manifest.write_text(manifest.read_text().replace(",PNEUMONIA,", ',"Pneumonia, viral",'))
+    classes = ("--set", 'data.classes=["Pneumonia, viral", NORMAL]')
+    answer = run("train", manifest, *tiny.OPTIONS, *classes, "--out", tmp_path / "run")
+    assert (answer.code, answer.errors) == (0, [])
+    stored = RunConfig.read(tmp_path / "run" / "config.yaml")
+    assert stored.data.classes == ("Pneumonia, viral", "NORMAL")
+
+
 def test_the_manifest_is_stored_as_an_absolute_path(
     run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +414,7 @@ def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp
     answer = run("data", "index", tmp_path / "wards")
     assert (answer.code, answer.err) == (0, "")
     assert f"{tmp_path / 'wards' / 'manifest.csv'}: 24 images" in answer.out
+    assert re.search(r"^Classes of wards: \w+ 12, \w+ 12$", answer.out, re.MULTILINE)
     assert run("data", "index", tmp_path / "wards").code == 2
     assert run("data", "index", tmp_path / "wards", "--replace").code == 0
     answer = run("data", "check", tmp_path / "wards")

@@ -102,13 +102,26 @@ def test_empty_mask(data: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hole", "words"), [(2, "covers the whole image"), (10, "seems to be of the background")]
+    ("rows", "columns", "words"),
+    [
+        (slice(3, 5), slice(3, 5), "covers the whole image"),
+        (slice(3, 13), slice(3, 13), "seems to be of the background"),
+        # Lungs that fill most of the image and reach its lower edge: less than half is left, and less of the border.
+        (slice(1, 16), slice(2, 14), "seems to be of the background"),
+    ],
 )
-def test_mask_that_is_full_or_inverted(data: Path, hole: int, words: str) -> None:
+def test_mask_that_is_full_or_inverted(data: Path, rows: slice, columns: slice, words: str) -> None:
     pixels = np.full((16, 16), 255, np.uint8)
-    pixels[3 : 3 + hole, 3 : 3 + hole] = 0
+    pixels[rows, columns] = 0
     Image.fromarray(pixels).save(data / "m.png")
     one(data, "warning", "m.png", "'lungs'", words)
+
+
+def test_mask_that_holds_border_and_middle_is_as_meant(data: Path) -> None:
+    pixels = np.full((16, 16), 255, np.uint8)
+    pixels[:, :2] = 0  # a body beside the collimator's edge
+    Image.fromarray(pixels).save(data / "m.png")
+    assert serious(data) == []
 
 
 def test_images_that_use_few_of_the_levels_of_their_files(data: Path) -> None:
@@ -117,7 +130,17 @@ def test_images_that_use_few_of_the_levels_of_their_files(data: Path) -> None:
         values[0, 0] = 4095
         Image.fromarray(values).save(data / f"{number}.png")
     # 4095 of 65535 is 16 of 255.
-    one(data, "warning", "s", "no image is brighter than 6% of white", "17 grey levels of 256")
+    one(data, "warning", "s", "no 16-bit image is brighter than 6% of white", "17 grey levels of 256")
+    picture(data / "3.png", 3)
+    add(data, "3.png,,A,train,p3,s")  # of 8 bits, so that it says nothing of the others
+    one(data, "warning", "s", "no 16-bit image is brighter than 6% of white", "17 grey levels of 256")
+
+
+def test_dark_images_of_8_bits_lose_nothing(data: Path) -> None:
+    for number in range(3):
+        values = np.random.default_rng(number).integers(0, 50, (16, 16), np.uint8)
+        Image.fromarray(values).save(data / f"{number}.png")
+    assert serious(data) == []
 
 
 def test_classes_of_nearly_one_name(data: Path) -> None:
@@ -134,7 +157,8 @@ def test_classes_of_nearly_one_name(data: Path) -> None:
 
 def test_class_that_validation_lacks(data: Path) -> None:
     picture(data / "3.png", 3)
-    add(data, "3.png,,B,train,p3,s")
+    picture(data / "4.png", 4)
+    add(data, "3.png,,B,train,p3,s", "4.png,,B,train,p4,s")
     assert [(f.level, f.where, f.message.split(",")[0]) for f in serious(data)] == [
         ("warning", f"s {split}", f"class 'B' of train is not in {split}") for split in ("val", "test")
     ]
@@ -196,8 +220,17 @@ def test_missing_split(data: Path) -> None:
 
 def test_class_that_training_lacks(data: Path) -> None:
     picture(data / "3.png", 3)
-    add(data, "3.png,,B,test,p3,s")
+    picture(data / "4.png", 4)
+    add(data, "3.png,,B,test,p3,s", "4.png,,B,test,p4,s")
     one(data, "warning", "s test", "class 'B' is not in train", "move some patients")
+
+
+def test_class_of_one_image(data: Path) -> None:
+    picture(data / "3.png", 3)
+    add(data, "3.png,,A|B,train,p3,s")
+    (found,) = [finding for finding in serious(data) if "no other image" in finding.message]
+    assert (found.level, found.where) == ("warning", str(data / "3.png"))
+    assert "no other image is of class 'B'" in found.message
 
 
 def test_errors_come_first_and_the_rest_goes_on(data: Path) -> None:

@@ -193,6 +193,21 @@ def test_index_becomes_a_manifest(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "manifest.csv"])
 
 
+def test_a_link_to_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    archive, mine = tmp_path / "archive", tmp_path / "mine"
+    touch(archive, "images/1.png", "masks/1.png")
+    mine.mkdir()
+    with pytest.raises(
+        ManifestError, match=r"lies outside .*mine; .* make a symbolic link .* index the link"
+    ):
+        write_manifest(mine / "m.csv", index_folder(archive).records)
+    (mine / "xrays").symlink_to(archive)
+    records = index_folder(mine / "xrays").records
+    write_manifest(mine / "m.csv", records)
+    assert read_manifest(mine / "m.csv") == records
+    assert records[0].masks == {"lungs": (mine / "xrays" / "masks" / "1.png",)}
+
+
 @pytest.mark.real
 def test_shared_folders(shared: Path) -> None:
     index = index_folder(shared / "data")

@@ -105,6 +105,7 @@ def test_parquet_written_by_pandas_with_missing_cells(tmp_path: Path) -> None:
         ("image;label\n1.png;A\n", "(is the separator a comma?)", "rename the column"),
         ("image,image\n1.png,2.png\n", "columns ['image'] occur twice", "rename or remove"),
         ("image,mask,mask:lungs\n1.png,a.png,b.png\n", "mean the same", "remove one"),
+        ("image,path\n1.png,b.png\n", "columns 'image' and 'path' mean the same", "remove one"),
         (
             "image,label\n1.png,A|none\n",
             "line 2: label 'A|none': 'none' says that",
@@ -167,13 +168,16 @@ def test_bytes_of_a_parquet_table_that_are_no_utf_8(tmp_path: Path) -> None:
         ("Split", "split"),
         ("Labels", "label"),
         ("Patient ID", "patient_id"),
+        ("PatientID", "patient_id"),
+        ("Mask:heart", "mask:heart"),
+        ("masks: heart", "mask:heart"),
     ],
 )
 def test_a_column_that_is_nearly_ours_is_not_passed_over(tmp_path: Path, column: str, meant: str) -> None:
     file = table(tmp_path, f"image,{column}\n1.png,x\n")
     with pytest.raises(ManifestError, match=f"column '{column}' would not be read; rename it to '{meant}'"):
         read_manifest(file)
-    assert len(read_manifest(table(tmp_path, "image,age,sexes,image_size\n1.png,3,f,9\n"))) == 1
+    assert len(read_manifest(table(tmp_path, "image,age,sexes,image_size,site:a\n1.png,3,f,9,b\n"))) == 1
 
 
 @pytest.mark.parametrize("column", ["label", "mask", "patient"])
@@ -232,11 +236,16 @@ def test_shared_manifest_reads_as_it_is(shared: Path) -> None:
 
 
 def test_parquet_cells_that_are_no_text(tmp_path: Path) -> None:
-    columns = {"image": [b"1.png", b"2.png"], "label": [1.0, float("nan")], "patient": [7, None]}
+    columns = {
+        "image": [b"1.png", b"2.png", b"3.png"],
+        "label": [1.0, float("nan"), 0.5],
+        "patient": [7, None, 10**9],
+    }
     pq.write_table(pa.table(columns), tmp_path / "m.parquet")
-    one, two = read_manifest(tmp_path / "m.parquet")
+    one, two, three = read_manifest(tmp_path / "m.parquet")
     assert (one.image.name, one.label, one.patient) == ("1.png", "1.0", "7")
     assert (two.image.name, two.label, two.patient) == ("2.png", None, "2")
+    assert (three.image.name, three.label, three.patient) == ("3.png", "0.5", "1000000000")
 
 
 @pytest.mark.parametrize("column", ["mask:", "mask:../heart"])

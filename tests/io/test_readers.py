@@ -269,6 +269,8 @@ def test_mask_of_16_bits_of_0_and_1_and_of_one_bit(tmp_path: Path) -> None:
         ("half and full", "levels 0, 127, 255"),
         ("one and ignore", "levels 0, 1, 255"),
         ("palette", "levels 0, 76, 150"),
+        ("green and navy", "levels 0, 15, 150"),
+        ("dark and white", "levels 0, 10, 255"),
     ],
 )
 def test_masks_of_several_areas_are_refused_not_halved(tmp_path: Path, kind: str, told: str) -> None:
@@ -277,8 +279,14 @@ def test_masks_of_several_areas_are_refused_not_halved(tmp_path: Path, kind: str
     colours = {
         "red and green": [0, 0, 0, 255, 0, 0, 0, 255, 0],
         "blue and yellow": [0, 0, 0, 0, 0, 255, 255, 255, 0],
+        "green and navy": [0, 0, 0, 0, 255, 0, 0, 0, 128],
     }
-    levels = {"two levels": [0, 100, 200], "half and full": [0, 127, 255], "one and ignore": [0, 1, 255]}
+    levels = {
+        "two levels": [0, 100, 200],
+        "half and full": [0, 127, 255],
+        "one and ignore": [0, 1, 255],
+        "dark and white": [0, 10, 255],
+    }
     if kind in levels:
         image = Image.fromarray(np.array(levels[kind], np.uint8)[areas])
     else:
@@ -291,6 +299,32 @@ def test_masks_of_several_areas_are_refused_not_halved(tmp_path: Path, kind: str
         ImageError, match=rf"m\.png: mask has areas of the {told}.*one mask file per structure"
     ):
         read_mask([tmp_path / "m.png"])
+
+
+def test_a_thin_contour_to_be_ignored_does_not_become_the_mask(tmp_path: Path) -> None:
+    array = np.zeros((64, 64), np.uint8)
+    array[10:50, 10:50] = 255
+    array[11:49, 11:49] = 1
+    with pytest.raises(ImageError, match=r"m\.png: mask has areas of the levels 0, 1, 255"):
+        read_mask([save(tmp_path / "m.png", array)])
+
+
+@pytest.mark.parametrize("quality", [16, 23, 40, 75])
+def test_masks_of_few_levels_that_jpeg_left_are_halved(tmp_path: Path, quality: int) -> None:
+    shape = np.zeros((256, 256), np.uint8)
+    shape[4:100, 8:64] = 255  # along JPEG's blocks, so that hardly an edge is blurred
+    file = save(tmp_path / "m.jpg", shape, quality=quality)
+    assert len(np.unique(np.asarray(Image.open(file)))) < 16
+    np.testing.assert_array_equal(read_mask([file]), shape == 255)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_float_and_32_bits_may_have_the_range_of_8(tmp_path: Path, dtype: type) -> None:
+    levels = np.zeros((16, 16), dtype)
+    levels[0, :4] = [127, 128, 255, 1]
+    assert np.argwhere(read_mask([save(tmp_path / "m.tif", levels)])).tolist() == [[0, 1], [0, 2]]
+    with pytest.raises(ImageError, match=r"m\.tif: mask values reach 2 where 0 and 1 are expected"):
+        read_mask([save(tmp_path / "m.tif", np.full((16, 16), 2, dtype))])
 
 
 def test_masks_with_soft_edges_are_halved(tmp_path: Path) -> None:

@@ -59,7 +59,12 @@ def names(text: str) -> tuple[str, ...]:
 @click.option(
     "--mask-labels", type=Budget(), metavar="N|all", help="Images whose mask is seen. [default: all]"
 )
-@click.option("--classes", metavar="NAME[,NAME]", help="Class names, in order. [default: those found]")
+@click.option(
+    "--classes",
+    metavar="NAME[,NAME]",
+    help="Class names, in order; where one has a comma, --set 'data.classes=[\"A, b\", C]' or --config. "
+    "[default: those found]",
+)
 @click.option("--structures", metavar="NAME[,NAME]", help="Structure names, in order. [default: those found]")
 @click.option(
     "--multi-label/--exclusive",

@@ -2,7 +2,7 @@
 
 error    missing or unreadable file, mask of another size than its image, patient or pixels in two splits
 warning  mask that is empty, full or of the background, image of one grey level, source of dark images, identical
-         pixels twice in one split, a split or class that lacks, classes of nearly one name
+         pixels twice in one split, a split or class that lacks, class of one image, classes of nearly one name
 note     images, patients, classes and masks of each source and split; images that two sources share
 """
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
 from multimix.data.manifest import SPLITS, read_manifest
 from multimix.errors import ImageError
@@ -47,8 +48,8 @@ class _Look:
     digest: str | None
     """Of the grey pixels at 8 bits, so that the same image in two formats is one; None where unreadable."""
     findings: tuple[Finding, ...]
-    brightest: int = 255
-    """The largest of those grey pixels."""
+    brightest: int = 0
+    """The largest of those grey pixels where the image has levels between them, as at 16 bits; else 0."""
 
 
 def check_manifest(
@@ -71,6 +72,7 @@ def check_manifest(
     findings += _shared_pixels(looks)
     findings += _missing_splits(records)
     findings += _balance(records)
+    findings += _single(records)
     findings += _alike(records)
     findings += _dark(looks)
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.level))
@@ -78,14 +80,16 @@ def check_manifest(
 
 def _look(record: Record) -> _Look:
     findings = []
-    size, digest, brightest = None, None, 255
+    size, digest, brightest = None, None, 0
     try:
         image = read_image(record.image, force=True)
         size = image.size
-        grey = (image.pixels * 255).round().astype(np.uint8)
+        levels = image.pixels * 255
+        grey = levels.round().astype(np.uint8)
         digest = hashlib.sha256(repr(size).encode() + grey.tobytes()).hexdigest()
-        brightest = int(grey.max())
-        if grey.min() == brightest:
+        if np.abs(levels - grey).max() > 1e-3:
+            brightest = int(grey.max())
+        if grey.min() == grey.max():
             message = "every pixel has the same value; replace the image or remove its row"
             findings.append(Finding("warning", str(record.image), message))
     except ImageError as error:
@@ -110,9 +114,17 @@ def _look_at_mask(
         yield Finding(
             "warning", where, f"mask of {structure!r} covers the whole image; draw it or clear the cell"
         )
-    elif mask.mean() > 0.5 and np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean() > 0.9:
+    elif _holds_the_border(mask):
         message = f"mask of {structure!r} seems to be of the background: it holds the border; invert it if so"
         yield Finding("warning", where, message)
+
+
+def _holds_the_border(mask: Bool[np.ndarray, "H W"]) -> bool:
+    """Whether a mask covers most of the border, and more of it than of the middle half of the image."""
+    height, width = mask.shape
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]]).mean()
+    middle = mask[height // 4 : height - height // 4, width // 4 : width - width // 4].mean()
+    return bool(border > max(middle, 0.5))
 
 
 def _shared_patients(records: Sequence[Record]) -> Iterator[Finding]:
@@ -187,6 +199,20 @@ def _balance(records: Sequence[Record]) -> Iterator[Finding]:
                 yield Finding("warning", f"{source} {split}", message)
 
 
+def _single(records: Sequence[Record]) -> Iterator[Finding]:
+    """Classes that one image of all sources shows."""
+    images: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        for name in record.label.split("|") if record.label else ():
+            images[name].append(record)
+    for name, (first, *more) in sorted(images.items()):
+        if not more:
+            message = (
+                f"no other image is of class {name!r}, which is too few to learn and to judge; label more"
+            )
+            yield Finding("warning", str(first.image), message)
+
+
 def _alike(records: Sequence[Record]) -> Iterator[Finding]:
     """Classes of a source that differ in case, or in how a number is written."""
     spellings: dict[tuple[str, object], set[str]] = defaultdict(set)
@@ -209,12 +235,12 @@ def _dark(looks: Sequence[_Look]) -> Iterator[Finding]:
     brightest: dict[str, int] = defaultdict(int)
     for look in looks:
         source = look.record.source
-        brightest[source] = max(brightest[source], look.brightest if look.digest is not None else 0)
+        brightest[source] = max(brightest[source], look.brightest)
     for source, level in sorted(brightest.items()):
         if 0 < level < 64:
             message = (
-                f"no image is brighter than {level / 255:.0%} of white, so training sees {level + 1} grey levels of "
-                "256; stretch the images, as 12-bit values in 16-bit files by 16"
+                f"no 16-bit image is brighter than {level / 255:.0%} of white, so training sees {level + 1} grey "
+                "levels of 256; stretch the images, as 12-bit values in 16-bit files by 16"
             )
             yield Finding("warning", source, message)
 

@@ -10,7 +10,8 @@
     source   data set; without it the name of the manifest's folder
 
 `path`, `mask_path` and `patient_id` are read as image, mask and patient; any other column is free, but for one whose
-name is nearly one of these. Files are not looked at here: `multimix data check` and the cache do that.
+name is nearly one of these. Parquet's cells may be lists, which '|' joins. Files are not looked at here: `multimix
+data check` and the cache do that.
 """
 
 import csv
@@ -192,11 +193,11 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
             f"{', '.join(map(repr, header))}{hint}; rename the column that holds the image files"
         )
     for name in header:
-        meant = re.sub(r"[\s_-]+", "_", name.strip().lower())
-        meant = next(
-            (known for known in (meant, meant.removesuffix("s")) if known in {*_COLUMNS, *ALIASES}), ""
-        )
-        if meant and name not in columns.values():
+        if name in columns.values():
+            continue
+        if name in ALIASES:
+            raise ManifestError(f"{file}: columns {ALIASES[name]!r} and {name!r} mean the same; remove one")
+        if meant := _nearly(name):
             raise ManifestError(
                 f"{file}: column {name!r} would not be read; rename it to {meant!r}, or, where it is not meant so, to "
                 "something else"
@@ -209,6 +210,17 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     if "mask" in columns and f"mask:{LUNGS}" in columns:
         raise ManifestError(f"{file}: columns 'mask' and 'mask:{LUNGS}' mean the same; remove one")
     return columns
+
+
+def _nearly(name: str) -> str:
+    """The column that `name` is but for case, separators and a plural; empty where there is none."""
+    column, colon, structure = name.partition(":")
+    plain = re.sub(r"[\s_-]+", "", column.lower())
+    known = {ours.replace("_", ""): ours for ours in (*_COLUMNS, *ALIASES)}
+    meant = known.get(plain) or known.get(plain.removesuffix("s"), "")
+    if not colon:
+        return meant
+    return f"mask:{structure.strip()}" if meant == "mask" else ""
 
 
 def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Record:
@@ -264,7 +276,8 @@ def _relative(file: Path, target: Path, folder: Path) -> str:
     name = os.path.relpath(target, folder)
     if name == os.pardir or name.startswith(os.pardir + os.sep):
         raise ManifestError(
-            f"{file}: {target} lies outside {folder}; write the manifest to a folder above its images"
+            f"{file}: {target} lies outside {folder}; write the manifest to a folder above its images, or, where that "
+            "cannot be written to, make a symbolic link to them beside the manifest and index the link"
         )
     try:
         name.encode("utf-8")

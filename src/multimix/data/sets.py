@@ -125,8 +125,8 @@ def _draw_classes(
         known = (*classes, None, NONE) if config.multi_label else (*classes, None)
         if any(name not in known for name in names):
             raise ManifestError(
-                f"{record.image}: label {record.label!r} is not among the classes {', '.join(classes)}. "
-                "Correct the manifest or list the class with --classes."
+                f"{record.image}: label {record.label!r} is not among the classes "
+                f"{', '.join(map(repr, classes))}. Correct the manifest or list the class with --classes."
             )
     labelled, unlabelled = choose_classes(pool, config.class_labels, seed)
     seen = {name for record in labelled for name in (record.label or "").split("|")}

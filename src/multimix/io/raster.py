@@ -5,7 +5,7 @@ Levels    integer images are divided by the full range of their type (255, 65535
           they lie in [0, 1] and stretched from their minimum to their maximum otherwise.
 Colour    grey is luma (ITU-R 601) of RGB; palette, CMYK and YCbCr become RGB first, alpha is laid over black.
 Turned    an EXIF orientation is applied, so that pixels lie as a viewer shows them.
-Frames    the first one of a file with several.
+Frames    the first one of an image with several; a mask with several is refused.
 """
 
 import numpy as np

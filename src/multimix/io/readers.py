@@ -66,8 +66,9 @@ def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) 
     """Read the union of mask files of one size: foreground is half of the file's range (128 of 255) or more.
 
     A mask whose only values are 0 and 1, or 0 and 255, is taken as it is meant, whatever its type; soft edges and
-    what JPEG leaves are halved. Values that reach no reading (a label map 0, 1, 2 ...) and areas of several levels
-    or colours (left and right, 'ignore') are refused rather than read as half of what is meant. `size` is the
+    what JPEG leaves are halved, in float and 32 bits at half of 1 or of 255. Values that reach no reading (a label
+    map 0, 1, 2 ...), areas of several levels or colours (left and right, 'ignore') and files of several frames are
+    refused rather than read as half of what is meant; one colour on black is as good as white. `size` is the
     (height, width) of the mask's image; a mask of another size is refused, except that SCR gives its masks of
     JSRT's 2048 x 2048 films as GIFs of 1024 x 1024, which are doubled. Raises ImageError.
     """
@@ -179,8 +180,10 @@ def luma(pixels: Float[np.ndarray, "3 H W"]) -> Float[np.ndarray, "1 H W"]:
 def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
     with _opened(path) as stream:
         levels, top = read_levels(stream, str(path), _head(stream, str(path)))
-    top = 1 if top is None else top
     highest = float(levels.max())
+    if top is None:
+        # Float and 32 bits do not say their range: it is 0 to 1, or that of 8 bits.
+        top = 255 if 255 / 2 <= highest <= 255 else 1
     if highest in (1, 255) and np.isin(levels, (0, highest)).all():
         return np.asarray(levels == highest)
     if several := _levels_of_areas(levels, top):
@@ -188,8 +191,6 @@ def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
             f"{path}: mask has areas of the levels {', '.join(f'{level:g}' for level in several)}, expected two; write "
             "one mask file per structure with background 0 and foreground 255"
         )
-    if highest == 1:
-        return np.asarray(levels >= 0.5)
     if 0 < highest < top / 2 or highest > top:
         raise ImageError(
             f"{path}: mask values reach {highest:g} where 0 and {top} are expected; "
@@ -202,22 +203,20 @@ def _levels_of_areas(levels: Num[np.ndarray, "H W"], top: int) -> list[float]:
     """The levels that fill areas, where they are more than background and one structure; else empty.
 
     An area is pixels like their four neighbours, a thousandth of the mask together: edges that are soft have none, at
-    any level. Levels within a tenth of black or white are those for this purpose, as JPEG blurs them, but for 1 beside
-    255 alone.
+    any level. Levels within a tenth of black or white are those for this purpose, as JPEG blurs them; but where
+    every level fills an area, save one white, nothing is blurred, and dark ones are structures that white would hide.
     """
-    between = (levels > top / 10) & (levels < top - top / 10)
-    if not between.any() and not np.isin(levels, (0, 1, 255)).all():
-        return []
     inner = levels[1:-1, 1:-1]
     around = (levels[:-2, 1:-1], levels[2:, 1:-1], levels[1:-1, :-2], levels[1:-1, 2:])
     flat = np.logical_and.reduce([inner == one for one in around])
     found, counts = np.unique(inner[flat], return_counts=True)
     found = found[counts * 1000 >= levels.size]
-    if between.any():
-        white = found >= top - top / 10
-        grey = found[(found > top / 10) & ~white]
-        found = np.concatenate([found[:1][found[:1] <= top / 10], grey, found[white][:1]])
-    return [float(level) for level in found] if len(found) > 2 else []
+    highest = levels.max()
+    drawn = np.isin(levels, np.append(found, highest)).all()
+    dark, light = found <= top / 10, found >= top - top / 10
+    white = [highest] if highest >= top - top / 10 and (drawn or light.any()) else []
+    areas = [*found[dark][: None if drawn else 1], *found[~dark & ~light], *white]
+    return [float(level) for level in areas] if len(areas) > 2 else []
 
 
 def _read_jsrt(stream: Stream, name: str) -> Float[np.ndarray, "1 H W"]:
