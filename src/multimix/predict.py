@@ -140,7 +140,7 @@ class Predictor:
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
             prediction_set=inside_set,
-            refusal=refusal,
+            refusal=radiograph.against or refusal,
         )
 
 

@@ -1,6 +1,5 @@
 """Files, folders, DICOMDIR and zip in; a table of answers, pictures and DICOM objects out."""
 
-import hashlib
 import os
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -11,6 +10,8 @@ from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
+
+import numpy as np
 
 from multimix.answer_files import (
     FOLDERS,
@@ -25,10 +26,11 @@ from multimix.answer_files import (
     write_answer,
 )
 from multimix.errors import ImageError, MultimixError, UsageError
-from multimix.io.dicom_kind import ON_REQUEST, OwnResult, reason_against
+from multimix.io.dicom_kind import ON_REQUEST, OwnResult
 from multimix.io.studies import Source, find_sources
 from multimix.io.writers import write_csv
 from multimix.predict import Predictor
+from multimix.types import Radiograph
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -93,7 +95,7 @@ def predict_files(
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
             read = _ahead(readers, partial(_read, predictor.channels, formats, force), jobs)
-            answers = _answers(predictor, _of_one_image(read, formats), force)
+            answers = _answers(predictor, _of_one_image(read, predictor.channels, len(formats) == 1), force)
             for row in _ahead(writers, partial(write_answer, writer), answers):
                 rows.append(row)
                 if progress is not None:
@@ -156,14 +158,13 @@ def _read(channels: int, formats: Collection[str], force: bool, job: Job) -> Ans
         return Answer(job, status="failed", error=job.error)
     try:
         radiograph = job.source.read(channels, force)
-        header = job.source.header() if "dicom" in formats or force else None
+        header = job.source.header() if "dicom" in formats else None
     except OwnResult as error:
         return Answer(job, status="skipped", error=str(error))
     except MultimixError as error:
         return Answer(job, status="failed", error=str(error))
     if "dicom" not in formats or header is not None:
-        against = reason_against(header) if header is not None else ""
-        return Answer(job, radiograph, header, error=_on_request(job, against) if against else "")
+        return Answer(job, radiograph, header)
     reason = (
         f"{job.source.name}: is not a DICOM file, so no DICOM objects can refer to it; "
         "use --format png, or give the DICOM original"
@@ -173,35 +174,36 @@ def _read(channels: int, formats: Collection[str], force: bool, job: Job) -> Ans
     return Answer(job, radiograph, error=reason)
 
 
-def _on_request(job: Job, reason: str) -> str:
-    return f"{job.source.name}: {ON_REQUEST}: {reason}"
+def _of_one_image(read: Iterable[Answer], channels: int, alone: bool) -> Iterator[Answer]:
+    """Without a header where another image had its SOP Instance UID: its objects would have those of the other.
 
-
-def _of_one_image(read: Iterable[Answer], formats: Collection[str]) -> Iterator[Answer]:
-    """Without a header where another image had its SOP Instance UID: its objects would have those of the other."""
-    seen: dict[str, tuple[str, bytes]] = {}
+    `alone`: DICOM is all that was asked for. The same image twice is answered twice, to the same objects.
+    """
+    seen: dict[str, Source] = {}
     for answer in read:
         uid = str(answer.header.get("SOPInstanceUID") or "") if answer.header is not None else ""
-        if not uid or answer.radiograph is None or "dicom" not in formats:
+        if not uid or answer.radiograph is None:
             yield answer
             continue
-        digest = hashlib.sha256(answer.radiograph.pixels.tobytes()).digest()
-        name, first = seen.setdefault(uid, (answer.job.source.name, digest))
-        if digest == first:
+        first = seen.setdefault(uid, answer.job.source)
+        if first is answer.job.source or _same_pixels(first, answer.radiograph, channels):
             yield answer
             continue
         reason = (
-            f"{answer.job.source.name}: has the SOP Instance UID of {name}, another image, so its DICOM objects would "
-            "take the place of those; give each image a UID of its own, or use --format png"
+            f"{answer.job.source.name}: has the SOP Instance UID of {first.name}, another image, so its DICOM objects "
+            "would take the place of those; give each image a UID of its own, or use --format png"
         )
-        alone = len(formats) == 1
-        yield replace(
-            answer,
-            radiograph=None if alone else answer.radiograph,
-            header=None,
-            status="failed" if alone else "ok",
-            error=reason,
-        )
+        if alone:
+            yield Answer(answer.job, status="failed", error=reason)
+        else:
+            yield replace(answer, header=None, error=reason)
+
+
+def _same_pixels(source: Source, radiograph: Radiograph, channels: int) -> bool:
+    try:
+        return np.array_equal(source.read(channels, True).pixels, radiograph.pixels)
+    except MultimixError:  # gone since it was read
+        return False
 
 
 def _answers(predictor: Predictor, read: Iterable[Answer], force: bool) -> Iterator[Answer]:
@@ -215,8 +217,8 @@ def _answers(predictor: Predictor, read: Iterable[Answer], force: bool) -> Itera
             if prediction is None or not prediction.refusal:
                 yield replace(answer, prediction=prediction)
             elif force:
-                reason = answer.error or _on_request(answer.job, prediction.refusal)
-                yield replace(answer, prediction=prediction, error=reason)
+                reason = f"{answer.job.source.name}: {ON_REQUEST}: {prediction.refusal}"
+                yield replace(answer, prediction=prediction, error=answer.error or reason)
             else:
                 reason = f"{answer.job.source.name}: {prediction.refusal}; check the image, or use --force"
                 yield replace(answer, status="refused", error=reason)

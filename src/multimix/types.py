@@ -54,6 +54,8 @@ class Radiograph:
     """Millimetres per pixel (row, column), None where unknown."""
     spacing_note: str = ""
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
+    against: str = ""
+    """Why its file says that it is no frontal chest radiograph, where it was read all the same; else empty."""
 
     @property
     def size(self) -> tuple[int, int]:

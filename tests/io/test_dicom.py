@@ -290,12 +290,15 @@ def test_what_is_no_frontal_chest_is_refused_unless_forced(film: Callable[..., P
         read_image(file)
     with pytest.raises(ImageError, match=re.escape(problem)):
         read_image_bytes(file.read_bytes(), "x.dcm")
-    assert read_image(file, force=True).size == read_image_bytes(file.read_bytes(), "x", force=True).size
+    forced = read_image(file, force=True)
+    assert forced.size == read_image_bytes(file.read_bytes(), "x", force=True).size
+    assert problem in forced.against
 
 
 @pytest.mark.parametrize("case", A_CHEST)
 def test_frontal_chests_are_read(film: Callable[..., Path], case: str) -> None:
-    assert read_image(film(columns(0, 1), **A_CHEST[case])).size == (16, 16)
+    radiograph = read_image(film(columns(0, 1), **A_CHEST[case]))
+    assert (radiograph.size, radiograph.against) == ((16, 16), "")
 
 
 def test_our_own_results_are_refused_even_if_forced(film: Callable[..., Path]) -> None:

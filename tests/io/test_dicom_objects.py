@@ -162,12 +162,10 @@ def test_the_report_says_what_was_decided_where_another_class_is_more_probable(t
 def test_what_was_answered_on_request_says_so_everywhere(tmp_path: Path) -> None:
     source = studies.dx(ViewPosition="LL", ViewCodeSequence=None)
     radiograph = read_image(studies.save(source, tmp_path / "a.dcm"), force=True)
+    assert radiograph.against == "a lateral view (View Position LL)"
     plain = studies.dx()
-    for image, refusal, words in (
-        (source, "", "a lateral view (View Position LL)"),
-        (plain, "looks turned", "looks turned"),
-    ):
-        answer = replace(_answer(radiograph), refusal=refusal)
+    for image, words in ((source, radiograph.against), (plain, "looks turned")):
+        answer = replace(_answer(radiograph), refusal=words)
         segmentation, report, overlay = answer_objects(image, answer, radiograph.pixels, ALGORITHM)
         assert segmentation.ContentDescription.endswith("on request")
         report.save_as(tmp_path / "sr.dcm", enforce_file_format=True)

@@ -155,6 +155,8 @@ def test_side_by_side_gives_the_same_answers(predictor: Predictor):
     one_by_one, at_once = Work(predictor, 1), Work(predictor, 2)
     alone, parallel = one_by_one(jobs), at_once(jobs)
     at_once.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        at_once(jobs)
     for one, other in zip(alone, parallel, strict=True):
         assert one.prediction.probabilities == pytest.approx(other.prediction.probabilities, abs=1e-5)
         np.testing.assert_array_equal(one.prediction.masks["lungs"], other.prediction.masks["lungs"])

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from multimix.errors import MultimixError
-from multimix.io.tables import read_per_image
+from multimix.io.tables import per_image_table, read_per_image
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,5 @@ def read_evaluation(folder: Path) -> Evaluation:
         entries = tuple(dict(entry) for entry in scores)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
-    tables = [table for kind in ("parquet", "csv") if (table := folder / f"per_image.{kind}").is_file()]
-    if len(tables) > 1:
-        older = min(tables, key=lambda table: table.stat().st_mtime_ns).name
-        raise MultimixError(
-            f"{folder}: holds {tables[0].name} and {tables[1].name}, expected one of them. Remove the older, {older}, "
-            "or evaluate again."
-        )
-    return Evaluation(folder, entries, read_per_image(tables[0]) if tables else None)
+    table = per_image_table(folder)
+    return Evaluation(folder, entries, None if table is None else read_per_image(table))

@@ -5,14 +5,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
-from multimix.io.tables import read_per_image
+from multimix.io.tables import per_image_table, read_per_image
 
 _KEY = ["source", "split", "image"]
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
@@ -123,9 +122,8 @@ def _tables(folder: Path) -> list[Path]:
         else ("evaluation/per_image.*", "evaluation/*/per_image.*")
     )
     for pattern in ("per_image.*", *within):
-        found = sorted(f for f in folder.glob(pattern) if f.suffix in {".csv", ".parquet"})
-        if found:
-            _refuse_two_of_one(found)
+        folders = sorted({file.parent for file in folder.glob(pattern)})
+        if found := [file for each in folders if (file := per_image_table(each)) is not None]:
             return found
     if next(folder.glob("*/cell.json"), None) is not None:
         raise UsageError(
@@ -136,16 +134,6 @@ def _tables(folder: Path) -> list[Path]:
         f"{folder}: expected per_image.csv or per_image.parquet, here or in evaluation/; found neither. "
         "Judge the run first with `multimix evaluate`."
     )
-
-
-def _refuse_two_of_one(tables: Sequence[Path]) -> None:
-    """ManifestError where two of the tables lie in one folder: only one is of its scores."""
-    for older, newer in pairwise(sorted(tables, key=lambda file: (file.parent, file.stat().st_mtime_ns))):
-        if older.parent == newer.parent:
-            raise ManifestError(
-                f"{older.parent}: holds {newer.name} and {older.name}, expected one of them. Remove the older, "
-                f"{older.name}, or judge the run again with `multimix evaluate`."
-            )
 
 
 def _read(file: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.dicom_kind import is_ours, refuse, spacing, text
+from multimix.io.dicom_kind import refuse, spacing, text
 from multimix.io.dicom_pixels import colour, decoded, grey
 from multimix.io.limits import MAX_FILE_BYTES, Stream, check_bytes, check_size, explained
 
@@ -27,8 +27,9 @@ _LARGE = 2**20  # an element of the header that is larger is left in the file un
 
 def read_dicom(
     stream: Stream, name: str, *, force: bool = False
-) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None, str]:
-    """Pixels in [0, 1] (one channel, or three where the file has colour), mm per pixel, and what that is worth.
+) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None, str, str]:
+    """Pixels in [0, 1] (one channel, or three where the file has colour), mm per pixel, what that is worth, and why it
+    would have been refused without `force`.
 
     `stream` is the file, at its beginning; errors call it `name`. Raises ImageError where pydicom is missing,
     or the file is damaged, has several frames, no pixels, a compression or colour space that cannot be
@@ -39,9 +40,7 @@ def read_dicom(
     with explained(name):
         from pydicom import dcmread
 
-        if not is_ours(header):  # of what has no image, nothing else matters
-            _check_image(name, header)
-        refuse(header, name, force=force)
+        against = refuse(header, name, force=force)
         _check(name, header)
         check_bytes(name, _bytes(stream))
         if header.file_meta.TransferSyntaxUID.is_encapsulated and _DELIMITER not in stream.read():
@@ -55,7 +54,7 @@ def read_dicom(
             )
         values = decoded(dataset, name)
         pixels = colour(dataset, values) if values.ndim == 3 else grey(dataset, values)
-        return pixels, *spacing(dataset)
+        return pixels, *spacing(dataset), against
 
 
 def read_header(stream: Stream, name: str) -> "FileDataset":
@@ -81,15 +80,6 @@ def require_pydicom(name: str | Path) -> ModuleType:
             f"{name}: DICOM needs pydicom, which is not installed; run `pip install 'multimix[dicom]'`"
         ) from error
     return pydicom
-
-
-def _check_image(name: str, header: "FileDataset") -> None:
-    """Refuse what has no pixels: reports, presentation states, documents."""
-    if not header.get("Rows") or not header.get("Columns"):
-        raise ImageError(
-            f"{name}: DICOM object of modality {text(header, 'Modality') or 'unknown'} has no image; "
-            "give a CR or DX file"
-        )
 
 
 def _check(name: str, header: "FileDataset") -> None:

@@ -43,29 +43,30 @@ def is_ours(dataset: "Dataset") -> bool:
     return str(dataset.get("Manufacturer") or "").strip() == MANUFACTURER
 
 
-def refuse(dataset: "Dataset", name: str, *, force: bool) -> None:
+def refuse(dataset: "Dataset", name: str, *, force: bool) -> str:
     """Raise where `dataset` is no frontal radiograph of a chest, as far as its attributes say.
 
-    OwnResult where it is one of our own results, whatever `force`; otherwise ImageError unless `force`.
+    OwnResult where it is one of our own results, and ImageError where it has no pixels at all, whatever `force`;
+    otherwise ImageError unless `force`, which returns the reason, empty where there is none. An attribute that is
+    absent, empty or says nothing ('OTHER') counts for neither side.
     """
     if is_ours(dataset):
         raise OwnResult(
             f"{name}: a result that multimix wrote, not a radiograph; give the image it was made of"
         )
-    if not force and (reason := reason_against(dataset)):
+    if not dataset.get("Rows") or not dataset.get("Columns"):  # reports, presentation states, documents
+        raise ImageError(
+            f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image; "
+            "give a CR or DX file"
+        )
+    reasons = (_modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
+    reason = next(filter(None, reasons), "")
+    if reason and not force:
         raise ImageError(
             f"{name}: {reason}; a frontal chest radiograph is expected: "
             "leave it out, or use --force to have it answered all the same"
         )
-
-
-def reason_against(dataset: "Dataset") -> str:
-    """Why it is no frontal radiograph of a chest to be looked at, as far as its attributes say; else empty.
-
-    An attribute that is absent, empty or says nothing ('OTHER') counts for neither side.
-    """
-    reasons = (_modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
-    return next(filter(None, reasons), "")
+    return reason
 
 
 def _modality(dataset: "Dataset") -> str:

@@ -24,7 +24,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from multimix.errors import ImageError
 from multimix.io.codes import readable, structure_code
 from multimix.io.dicom_identity import WARNING, Algorithm, algorithm_of, identity
-from multimix.io.dicom_kind import MANUFACTURER, ON_REQUEST, is_ours, reason_against
+from multimix.io.dicom_kind import MANUFACTURER, ON_REQUEST, is_ours
 from multimix.io.dicom_report import coding_schemes, report
 from multimix.io.dicom_source import cleaned
 from multimix.io.overlay import overlay
@@ -45,8 +45,8 @@ def answer_objects(
     is left empty. Of an image that is answered although it would be refused, every object says so. Raises
     ImageError where `source` has not what a reference needs (`cleaned`), or is of another size than the prediction.
     """
-    reason = prediction.refusal or reason_against(source)
-    remark = f"{ON_REQUEST.capitalize()}: {reason}" if reason else ""
+    refusal = prediction.refusal
+    remark = f"{ON_REQUEST.capitalize()}: {refusal}" if refusal else ""
     clean = cleaned(source, prediction.path)
     size = (int(clean.Rows), int(clean.Columns))
     if any(mask.shape != size for mask in prediction.masks.values()) or pixels.shape[1:] != size:

@@ -46,7 +46,7 @@ def report(
     segmentation: Segmentation | None,
     prediction: Prediction,
     algorithm: Algorithm,
-    remark: str = "",
+    remark: str,
 ) -> Comprehensive3DSR:
     """The report about `source` (as `cleaned` gives it); `segmentation` holds the masks of `prediction`.
 

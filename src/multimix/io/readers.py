@@ -155,21 +155,21 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
             f"{name}: images are read with 1 or 3 channels, not {channels}; use --channels 1 or 3"
         )
     head, suffix = _head(stream, name), PurePath(name).suffix.lower()
-    spacing, note = None, ""
+    spacing, note, against = None, "", ""
     if suffix == ".img":
         pixels, spacing = _read_jsrt(stream, name), (JSRT_SPACING_MM, JSRT_SPACING_MM)
         note = "of the digitised film (0.175 mm), not corrected for magnification"
     elif suffix in DICOM_SUFFIXES or is_dicom(head):
         from multimix.io.dicom import read_dicom
 
-        pixels, spacing, note = read_dicom(stream, name, force=force)
+        pixels, spacing, note, against = read_dicom(stream, name, force=force)
     else:
         pixels = read_raster(stream, name, head, channels)
     if channels == 1 and pixels.shape[0] == 3:
         pixels = luma(pixels)
     elif channels == 3 and pixels.shape[0] == 1:
         pixels = np.repeat(pixels, 3, axis=0)
-    return Radiograph(pixels=pixels, path=name, spacing=spacing, spacing_note=note)
+    return Radiograph(pixels=pixels, path=name, spacing=spacing, spacing_note=note, against=against)
 
 
 def luma(pixels: Float[np.ndarray, "3 H W"]) -> Float[np.ndarray, "1 H W"]:

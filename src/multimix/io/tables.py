@@ -25,6 +25,18 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
             table.to_parquet(temporary, index=False)
 
 
+def per_image_table(folder: Path) -> Path | None:
+    """The per-image table in `folder`, None where there is none; ManifestError where there are two, one of them stale."""
+    found = [file for kind in ("parquet", "csv") if (file := folder / f"per_image.{kind}").is_file()]
+    if len(found) > 1:
+        older = min(found, key=lambda file: file.stat().st_mtime_ns).name
+        raise ManifestError(
+            f"{folder}: holds {found[0].name} and {found[1].name}, expected one of them. Remove the older, {older}, or "
+            "judge the run again with `multimix evaluate`."
+        )
+    return found[0] if found else None
+
+
 def read_per_image(path: Path) -> pd.DataFrame:
     """A per-image table of `multimix evaluate`, number for number: text "" where empty, float64 nan where empty.
 

@@ -15,8 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from multimix.errors import ImageError
-from multimix.io.dicom import read_header
-from multimix.io.dicom_kind import ON_REQUEST, reason_against
+from multimix.io.dicom_kind import ON_REQUEST
 from multimix.io.dicom_objects import Algorithm, answer_objects
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
@@ -74,8 +73,8 @@ def build(
     """The answer for one image. Raises ImageError where it cannot have the format that is wanted."""
     prediction = result.prediction
     line: dict[str, Any] = {"name": name, "status": "ok"}
-    if wanted.force and (reason := prediction.refusal or _against(data)):
-        line["on_request"] = f"{ON_REQUEST}: {reason}"
+    if prediction.refusal:
+        line["on_request"] = f"{ON_REQUEST}: {prediction.refusal}"
     line["height"], line["width"] = radiograph.size
     if prediction.probabilities:
         line["predicted"] = prediction.predicted
@@ -89,11 +88,6 @@ def build(
     if wanted.format == "json":
         return Answer(line | _embedded(radiograph, prediction, wanted))
     return Answer(line, _pictures(data, radiograph, prediction, wanted.format, algorithm))
-
-
-def _against(data: bytes) -> str:
-    """Why a DICOM header would have been refused; empty for other files."""
-    return reason_against(read_header(BytesIO(data), NAME)) if is_dicom(data[:132]) else ""
 
 
 def _areas(prediction: Prediction) -> dict[str, Any]:
