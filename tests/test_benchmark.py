@@ -289,3 +289,11 @@ def test_examples_of_several_structures_and_folders_do_not_overwrite_each_other(
     assert {file.name for file in (tmp_path / "out").iterdir()} == {
         f"s_{image}--{kind}.png" for image in ("1", "1_2") for kind in kinds
     }
+
+
+def test_a_cell_says_the_size_that_it_was_trained_at(manifest: Path, tmp_path: Path, spec_file: Path) -> None:
+    plain = Spec.read(spec_file)
+    spec = replace(plain, methods=("enc",), own={"enc": {"data": {"size": 32}, "optim": {"steps": 2}}})
+    run_benchmark(spec, manifest, tmp_path / "out", processes=1)
+    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / FINISHED).read_text())
+    assert (plain.run.data.size, cell["size"], cell["steps"]) == (16, 32, 2)

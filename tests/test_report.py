@@ -285,6 +285,10 @@ def test_a_question_with_a_named_and_a_chosen_partner_has_a_line_for_each(
     assert "MultiMix)" not in best
     assert "against MultiMix" not in best.removeprefix("- MultiMix+ against")
     assert sum(line.startswith("- MultiMix+ against MultiMix (") for line in text.splitlines()) == 1
+    # Both questions that choose the partner on the test images say so.
+    write_report(tmp_path / "bench", tmp_path / "out")
+    (page,) = (tmp_path / "out").glob("*.html")
+    assert page.read_text().count("a choice in its favour") == 2
 
 
 def test_the_main_budget_has_one_setting_per_method(tmp_path: Path):

@@ -26,7 +26,7 @@ def write_table(path: str | os.PathLike[str], table: pd.DataFrame) -> None:
 
 
 def per_image_table(folder: Path) -> Path | None:
-    """The per-image table in `folder`, None where there is none; ManifestError where there are two, one of them stale."""
+    """The per-image table in `folder`, None where there is none; ManifestError where there are two, one stale."""
     found = [file for kind in ("parquet", "csv") if (file := folder / f"per_image.{kind}").is_file()]
     if len(found) > 1:
         older = min(found, key=lambda file: file.stat().st_mtime_ns).name
