@@ -161,6 +161,18 @@ def test_a_second_call_replaces_and_does_not_feed_on_the_first(tmp_path: Path) -
     assert _read(tmp_path / "masks/a.png").shape == (48, 32)
 
 
+def test_files_of_other_kinds_are_counted(tmp_path: Path) -> None:
+    write_png(tmp_path / "in/a.png", half())
+    for name in ("b.webp", "notes.txt", ".hidden", "sub/c.webp"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    # Neither of one call nor of the next are our own files among them.
+    for _ in range(2):
+        summary = predict_files(predictor(), [tmp_path / "in", tmp_path / "in/a.png"], tmp_path / "in/out")
+        assert (summary.done, summary.failed) == (1, 0)
+        assert summary.passed_over == (f"{tmp_path / 'in'}: 3 files of other kinds (1 .txt, 2 .webp)",)
+
+
 def test_places_that_are_refused(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", half())
     (tmp_path / "bare").mkdir()

@@ -27,6 +27,7 @@ from multimix.answer_files import (
 )
 from multimix.errors import ImageError, MultimixError, UsageError
 from multimix.io.dicom_kind import ON_REQUEST, OwnResult
+from multimix.io.readers import other_kinds
 from multimix.io.studies import Source, find_sources
 from multimix.io.writers import write_csv
 from multimix.predict import Predictor
@@ -55,6 +56,8 @@ class Summary:
     """Answered inputs without DICOM objects that were asked for; their row says why."""
     replaced: int = 0
     """Files of an earlier call that were removed from the output folder."""
+    passed_over: tuple[str, ...] = ()
+    """Per input folder with files of other kinds, how many of which."""
 
 
 def predict_files(
@@ -91,6 +94,7 @@ def predict_files(
         rows: list[dict[str, Any]] = []
         table, columns = out / "predictions.csv", columns_for(predictor, formats, has_spacing=False)
         replaced = clear_folder(out, keep={job.source.path.resolve() for job in jobs})
+        passed_over = _passed_over(inputs, {table} | {job.source.path for job in jobs})
         write_csv(table, [], columns)
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
@@ -105,7 +109,14 @@ def predict_files(
             write_csv(table, rows, columns_for(predictor, formats, has_spacing))
     count = Counter(row["status"] for row in rows)
     partly = sum(row["status"] == "ok" and "dicom" in formats and not row.get("dicom") for row in rows)
-    return Summary(count["ok"], count["failed"], count["skipped"], count["refused"], partly, replaced)
+    return Summary(
+        count["ok"], count["failed"], count["skipped"], count["refused"], partly, replaced, passed_over
+    )
+
+
+def _passed_over(inputs: Sequence[Path], images: Collection[Path]) -> tuple[str, ...]:
+    others = {folder: other_kinds(folder, images) for folder in map(Path, inputs) if folder.is_dir()}
+    return tuple(f"{folder}: {what}" for folder, what in others.items() if what)
 
 
 def _jobs(predictor: Predictor, inputs: Sequence[Path], out: Path, stack: ExitStack) -> list[Job]:

@@ -228,3 +228,12 @@ def test_the_same_name_in_two_class_folders_is_two_patients(tmp_path: Path) -> N
         "WELL/1.png": "WELL/1",
         "WELL/2.png": "2",
     }
+
+
+def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "ILL/1.png", "WELL/2.png")
+    assert index_folder(tmp_path).notes == []
+    touch(tmp_path, "ILL/3.webp", "notes", ".hidden")
+    assert index_folder(tmp_path).notes == [
+        "2 files of other kinds (1 .webp, 1 without suffix) passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"
+    ]

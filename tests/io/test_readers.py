@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from multimix.errors import ImageError, UsageError
-from multimix.io.readers import find_images, natural_key, read_image, read_mask
+from multimix.io.readers import find_images, natural_key, other_kinds, read_image, read_mask
 
 
 def save(path: Path, array: np.ndarray, mode: str | None = None, **options: object) -> Path:
@@ -411,6 +411,8 @@ def test_find_images_expands_folders(tmp_path: Path) -> None:
     assert again[0].name == "10.png"
     assert again[-1].name == "missing.png"  # kept: reading it says what is wrong
     assert len(again) == 6
+    assert other_kinds(tmp_path, found) == "2 files of other kinds (1 .bak, 1 .txt)"
+    assert other_kinds(tmp_path, [*found, tmp_path / "p.bak"]) == "1 file of another kind (1 .txt)"
 
 
 def test_find_images_in_a_folder_without_any(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def predict(
         )
     if summary.replaced:
         click.echo(f"{out}: {summary.replaced} files of an earlier call were removed", err=True)
+    for what in summary.passed_over:
+        click.echo(f"{what} passed over", err=True)
     others = {"refused": summary.refused, "skipped": summary.skipped, "without DICOM objects": summary.partly}
     more = "".join(f", {count} {status}" for status, count in others.items() if count)
     click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{more}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from multimix.data.manifest import LUNGS
 from multimix.data.splits import assign_splits
 from multimix.errors import ManifestError, UsageError
-from multimix.io.readers import find_images
+from multimix.io.readers import find_images, other_kinds
 from multimix.types import Record
 
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -106,7 +106,9 @@ def index_folder(
         )
         (records if place.split else loose).append(record)
     records += assign_splits(loose, seed, splits)
-    return FolderIndex(sorted(records, key=lambda record: record.image), unmatched + without_image)
+    others = other_kinds(root, set(files))
+    notes = [f"{others} passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"] if others else []
+    return FolderIndex(sorted(records, key=lambda record: record.image), unmatched + without_image, notes)
 
 
 def _compiled(patient_pattern: str | None) -> re.Pattern[str] | None:

@@ -10,7 +10,8 @@ Levels and colour of PNG and its like: `raster`; of DICOM: `dicom`.
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path, PurePath
@@ -105,11 +106,20 @@ def find_images(paths: Sequence[Path | str]) -> list[Path]:
         if not path.is_dir():
             found[path] = None
             continue
-        inside = sorted(_walk(path), key=lambda file: natural_key(file.as_posix()))
+        inside = sorted(filter(_is_image, _walk(path)), key=lambda file: natural_key(file.as_posix()))
         if not inside:
             raise ImageError(f"{path}: no image in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
         found.update(dict.fromkeys(inside))
     return list(found)
+
+
+def other_kinds(folder: Path, images: Collection[Path]) -> str:
+    """What `find_images` passed over where it found `images`: '3 files of other kinds (2 .txt, 1 .webp)', or ''."""
+    count = Counter(file.suffix.lower() or "without suffix" for file in _walk(folder) if file not in images)
+    if not count:
+        return ""
+    kinds = ", ".join(f"{number} {suffix}" for suffix, number in sorted(count.items()))
+    return f"{count.total()} {'file of another kind' if count.total() == 1 else 'files of other kinds'} ({kinds})"
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -242,7 +252,7 @@ def _read_jsrt(stream: Stream, name: str) -> Float[np.ndarray, "1 H W"]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Image files below `folder`; links are followed, but no folder is entered twice."""
+    """Files below `folder` but for hidden ones and DICOMDIR; links are followed, but no folder is entered twice."""
     seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
@@ -251,14 +261,12 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            file = Path(here, name)
-            suffix = file.suffix.lower()
-            if name.startswith(".") or name.upper() == "DICOMDIR":
-                continue
-            # DICOM files are often named by their UIDs, whose last number looks like a suffix.
-            if suffix in IMAGE_SUFFIXES or _begins_as_image(file):
-                yield file
+        yield from (Path(here, name) for name in files if name[0] != "." and name.upper() != "DICOMDIR")
+
+
+def _is_image(path: Path) -> bool:
+    # DICOM files are often named by their UIDs, whose last number looks like a suffix.
+    return path.suffix.lower() in IMAGE_SUFFIXES or _begins_as_image(path)
 
 
 def _begins_as_image(path: Path) -> bool:
