@@ -12,7 +12,7 @@ from rich.console import Console
 from multimix import evaluate
 from multimix.errors import CheckpointError, ImageError, ManifestError
 from multimix.io.tables import read_per_image
-from multimix.types import Estimate, Prediction, Record, Scores
+from multimix.types import NONE, Estimate, Prediction, Record, Scores
 
 SIZE = (20, 30)
 
@@ -46,7 +46,7 @@ class FakePredictor:
             yield Prediction(
                 radiograph.path,
                 probabilities,
-                "|".join(named),
+                "|".join(named) or NONE,
                 masks,
                 np.zeros(SIZE, np.float32),
                 self.spacing,
@@ -218,7 +218,7 @@ def test_several_classes_and_labels_that_are_not_exclusive(records):
     answers = {"0": (0.9, 0.1, 0.9), "1": (0.2, 0.8, 0.2), "2": (0.3, 0.1, 0.4), "3": (0.6, 0.6, 0.5)}
     predictor = FakePredictor(answers, classes=("Mass", "Effusion", "Nodule"), multi_label=True)
     scores, table = evaluate.evaluate_source(predictor, given, masks=False)
-    assert table["predicted"].tolist() == ["Mass|Nodule", "Effusion", "", "Mass|Effusion|Nodule"]
+    assert table["predicted"].tolist() == ["Mass|Nodule", "Effusion", "none", "Mass|Effusion|Nodule"]
     # Wrong are image 2 Nodule, image 3 Effusion and Nodule.
     assert scores.metrics["accuracy"].value == pytest.approx(9 / 12)
     assert scores.metrics["f1_Nodule"].value == pytest.approx(2 * 1 / (2 * 1 + 1 + 1))
@@ -235,7 +235,7 @@ def test_an_image_without_any_class_is_judged(records):
     predictor = FakePredictor(answers, classes=("Mass", "Nodule"), multi_label=True)
     scores, table = evaluate.evaluate_source(predictor, given, masks=False)
     assert scores.images == 4
-    assert table["predicted"].tolist() == ["Mass", "", "Mass|Nodule", "Mass"]
+    assert table["predicted"].tolist() == ["Mass", "none", "Mass|Nodule", "Mass"]
     assert scores.metrics["accuracy"].value == pytest.approx(7 / 8)  # wrong is image 3, Mass
     assert scores.metrics["auc_Mass"].value == 1
     with pytest.raises(ManifestError, match="label 'none' is not among the model's classes"):

@@ -162,6 +162,10 @@ def test_reliability_where_labels_are_not_exclusive() -> None:
     assert isinstance(answer, Prediction)
     # p is 1/2 and 0.45.
     assert (answer.predicted, answer.prediction_set) == ("PNEUMONIA", ("PNEUMONIA",))
+    neither = replace(predictor(multi_label=True), reliability=Reliability(thresholds=(0.6, 0.5)))
+    answer = neither(np.full((32, 32), 0.45, np.float32))
+    assert isinstance(answer, Prediction)
+    assert answer.predicted == "none"
 
 
 def test_a_model_without_classes_refuses_too() -> None:

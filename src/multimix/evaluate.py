@@ -18,13 +18,12 @@ from rich.table import Table
 from rich.text import Text
 
 from multimix import metrics, statistics
-from multimix.data.manifest import NONE
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
 from multimix.reliability import covered
-from multimix.types import Estimate, Judged, Prediction, Record, Scores
+from multimix.types import NONE, Estimate, Judged, Prediction, Record, Scores
 
 
 def evaluate_source(

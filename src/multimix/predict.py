@@ -19,7 +19,7 @@ from multimix.io.arrays import as_radiograph
 from multimix.io.resize import to_model_size
 from multimix.model import MultiMix
 from multimix.reliability import Reliability, names
-from multimix.types import Prediction, Radiograph
+from multimix.types import NONE, Prediction, Radiograph
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -134,7 +134,7 @@ class Predictor:
         return Prediction(
             path=radiograph.path,
             probabilities=by_class,
-            predicted="|".join(decided),
+            predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
             saliency=None if saliency is None else _saliency(saliency, radiograph.size),
             spacing=radiograph.spacing,

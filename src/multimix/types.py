@@ -16,6 +16,10 @@ from torch import Tensor
 
 from multimix.errors import UsageError
 
+NONE = "none"
+"""Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
+other."""
+
 
 class Report(Protocol):
     """Told how far a long piece of work is; a progress bar is one."""
@@ -232,7 +236,7 @@ class Prediction:
     """Class name -> probability; sums to 1 where classes are exclusive; empty without a class head."""
     predicted: str
     """The class that the probabilities decide, the most probable one unless the model knows a better operating
-    point; where labels are not exclusive all decided classes joined by '|'; empty without a class head."""
+    point; where labels are not exclusive all decided classes joined by '|', or 'none'; empty without a class head."""
     masks: Mapping[str, Bool[np.ndarray, "H W"]]
     """Structure -> mask; empty without a decoder."""
     saliency: Float[np.ndarray, "H W"] | None

@@ -42,7 +42,7 @@ def _answer(radiograph: Radiograph, name: str = "x.dcm") -> Prediction:
     return Prediction(
         path=name,
         probabilities={"NORMAL": 0.25, "Pleural_Thickening": 0.1234567},
-        predicted="",
+        predicted="none",
         masks={
             "lungs": radiograph.pixels[0] < 0.5,
             "heart": np.zeros((height, width), bool),

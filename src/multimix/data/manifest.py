@@ -23,11 +23,9 @@ from pathlib import Path
 
 from multimix.errors import ManifestError
 from multimix.io.writers import atomic_write
-from multimix.types import Record
+from multimix.types import NONE, Record
 
 SPLITS = ("train", "val", "test")
-NONE = "none"
-"""Label of an image that shows no class; where classes are exclusive it is the name of a class like any other."""
 LUNGS = "lungs"
 """Structure of the plain `mask` column."""
 ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multimix.config import DataConfig
-from multimix.data.manifest import NONE, read_manifest
+from multimix.data.manifest import read_manifest
 from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
 from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.recipes import Method
-from multimix.types import Record
+from multimix.types import NONE, Record
 
 
 @dataclass(frozen=True)

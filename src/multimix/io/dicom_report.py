@@ -35,7 +35,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from multimix.io.codes import PRIVATE_SCHEME, class_code, is_private, readable, structure_code
 from multimix.io.dicom_identity import WARNING, Algorithm, answer_uid, identity
 from multimix.io.dicom_kind import MANUFACTURER
-from multimix.types import Prediction
+from multimix.types import NONE, Prediction
 
 _PRESENT = QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.DCM.Present)
 _Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
@@ -106,7 +106,7 @@ def _decided(prediction: Prediction) -> list[str]:
     """The answer in words, as the probabilities alone may suggest another: it is decided at an operating point."""
     if not prediction.probabilities:
         return []
-    said = [f"Answer: {prediction.predicted or 'none of the classes'}"]
+    said = [f"Answer: {'none of the classes' if prediction.predicted == NONE else prediction.predicted}"]
     if prediction.prediction_set:
         said.append(f"Not ruled out: {', '.join(prediction.prediction_set)}")
     return said

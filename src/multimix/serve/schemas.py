@@ -64,7 +64,7 @@ class FileAnswer(BaseModel):
     width: int | None = None
     predicted: str | None = Field(
         None,
-        description="The class decided for; where classes are not exclusive all of them, joined by '|'.",
+        description="The class decided for; where classes are not exclusive all of them, joined by '|', or 'none'.",
     )
     prediction_set: list[str] | None = Field(
         None, description="The classes not ruled out at the coverage that the model's card states."

@@ -29,9 +29,9 @@ const count = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
 export function showResult(box, file) {
   const parts = [];
   if (file.probabilities) {
-    const names = file.predicted ? file.predicted.split("|") : [];
+    const names = file.predicted.split("|").filter((name) => name in file.probabilities);
     const verdict = element("p", { className: "verdict" });
-    verdict.append(element("small", { text: names.length ? "Most probable of the classes it knows" : "No class reaches 50 %" }));
+    verdict.append(element("small", { text: "Answer, of the classes it knows" }));
     verdict.append(names.join(", ") || "None of them");
     parts.push(verdict, classes(file, names));
     if (file.p_range) {
