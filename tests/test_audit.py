@@ -21,6 +21,7 @@ from multimix.audit import FAULTS, AuditReport, audit
 from multimix.audit.arithmetic import impossible_means
 from multimix.audit.evaluations import read_evaluation
 from multimix.audit.material import locate, open_material
+from multimix.audit.normalisation import streams_out_of_range
 from multimix.checkpoint import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
@@ -31,7 +32,7 @@ from multimix.predict import load
 from multimix.prepare import Prepared
 from multimix.reliability import Reliability
 from multimix.trainer import train
-from multimix.types import Record
+from multimix.types import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, Record, TwoViews
 from multimix.validation import ValidationSet
 
 
@@ -549,3 +550,26 @@ def test_published_rows_with_more_jaccard_than_dice(shared: Path) -> None:
         for d, j in zip(rows["dice"], rows["jaccard"], strict=True)
     ]
     assert sum("exceeds the mean Dice" in what for problems in found for what, _ in problems) == 26
+
+
+def test_every_stream_of_a_batch_is_looked_at() -> None:
+    inside, above, below = (torch.full((1, 1, 16, 16), level) for level in (1.0, 1.01, -0.01))
+    drawn = MultiMixBatch(
+        labelled_classes=LabelledClasses(above, torch.zeros(1, dtype=torch.int64)),
+        unlabelled_classes=TwoViews(inside, above),
+        labelled_masks=LabelledMasks(below, torch.zeros(1, 1, 16, 16)),
+        unlabelled_masks=inside,
+        unlabelled=MixedViews(
+            above, below, torch.zeros(1, 1, 16, 16, dtype=torch.bool), torch.zeros(1, dtype=torch.int64)
+        ),
+    )
+    found = {finding.where: finding.evidence for finding in streams_out_of_range(drawn)}
+    assert list(found) == [
+        "labelled_classes",
+        "strong view",
+        "teacher's view",
+        "student's view",
+        "labelled_masks",
+    ]
+    assert found["teacher's view"] == pytest.approx({"lowest": 1.01, "highest": 1.01})
+    assert found["student's view"] == pytest.approx({"lowest": -0.01, "highest": -0.01})

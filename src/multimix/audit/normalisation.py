@@ -19,7 +19,7 @@ from multimix.audit.thumbnails import thumbnails
 from multimix.data.manifest import SPLITS
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
-from multimix.types import Record
+from multimix.types import MultiMixBatch, Record
 
 FILES = 24
 """Files decoded again, and compared with the training's cache."""
@@ -39,7 +39,7 @@ _SIDE = 24
 def normalisation(material: Material) -> Iterator[Finding | Unchecked]:
     """Values that differ between training and prediction, between streams, or between splits."""
     yield from _decoded_otherwise(material)
-    yield from _streams_out_of_range(material)
+    yield from streams_out_of_range(material.streams(8).batch(0))
     yield from _splits_apart(material)
 
 
@@ -81,9 +81,8 @@ def _decoded_otherwise(material: Material) -> Iterator[Finding]:
         )
 
 
-def _streams_out_of_range(material: Material) -> Iterator[Finding]:
-    """A batch as training draws it: every value in [0, 1]."""
-    batch = material.streams(8).batch(0)
+def streams_out_of_range(batch: MultiMixBatch) -> Iterator[Finding]:
+    """Streams of a batch, as training draws it, that are not all in [0, 1]."""
     streams: dict[str, Tensor] = {}
     if batch.labelled_classes is not None:
         streams["labelled_classes"] = batch.labelled_classes.images
