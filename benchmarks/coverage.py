@@ -61,6 +61,19 @@ def accuracy(rng: np.random.Generator, images: int) -> Study:
     return patient_of.astype(str).tolist(), partial(metrics.mean, right), 0.9
 
 
+def calibration(rng: np.random.Generator, images: int, gap: float = 0.03) -> Study:
+    """Right by `gap` less often than the confidence says, at five confidences, most of them high."""
+    patient_of = patients_of(images)
+    confidence = rng.choice([0.55, 0.65, 0.75, 0.85, 0.95], size=images, p=[0.08, 0.08, 0.1, 0.14, 0.6])
+    right = norm.cdf(shared(rng, patient_of, 0.5)) < confidence - gap
+    answers = np.stack([1 - confidence, confidence], axis=1)
+    return (
+        patient_of.astype(str).tolist(),
+        partial(metrics.calibration_error, right.astype(np.int64), answers),
+        gap,
+    )
+
+
 def auc_statistic(labels: np.ndarray, scores: np.ndarray) -> Statistic:
     """AUC of scores of any range."""
     ranked = scores.argsort().argsort() / len(scores)
@@ -160,6 +173,9 @@ def main(studies: int) -> None:
             times = 4 if (make, images) == (dice, 74) else 1  # close to the limit, and quick
             found = single(make, images, times * studies)
             report(f"{name}, {images} images of {patients_of(images).max() + 1} patients", found)
+    for images in (74, 490):
+        what = f"(calibration error, {images} images of {patients_of(images).max() + 1} patients)"
+        report(what, single(calibration, images, studies))
     report("difference of Dice, 74 images, 1 seed", paired(dice_pairs, 1, 0.0, 1.0, studies))
     report("difference of AUC, 100 images, 1 seed", paired(auc_pairs, 1, 0.0, 1.0, studies))
     for seeds in (3, 5, 15):

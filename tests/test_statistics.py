@@ -78,7 +78,7 @@ def test_many_images_come_in_pieces_of_weights():
         assert weights.sum() == weights.size  # as many patients as there are, one image each
         return weights.mean(axis=1)
 
-    assert bootstrap_by_patient(names(range(3000)), statistic, samples=2000) == (1, 1)
+    assert np.isnan(bootstrap_by_patient(names(range(3000)), statistic, samples=2000)).all()
     assert len(seen) > 1
     assert sum(rows for rows, _ in seen) == 2000
     assert {images for _, images in seen} == {3000}
@@ -90,10 +90,12 @@ def test_resamples_without_a_value_are_left_out():
     answers = np.stack([1 - probabilities, probabilities], axis=1)
     few = bootstrap_by_patient(names(range(6)), partial(metrics.auc, labels, answers))
     assert np.isnan(few).all()
-    # Four of 16: (12/16)^16 = 1 %, and the others agree that the order is perfect.
+    # Four of 16: (12/16)^16 = 1 %. Of the others most have the order perfect, and some lack the one that is wrong.
     labels, probabilities = np.repeat([0, 1], [12, 4]), np.linspace(0, 1, 16)
+    probabilities[0] = 0.9
     answers = np.stack([1 - probabilities, probabilities], axis=1)
-    assert bootstrap_by_patient(names(range(16)), partial(metrics.auc, labels, answers)) == (1, 1)
+    low, high = bootstrap_by_patient(names(range(16)), partial(metrics.auc, labels, answers))
+    assert low < 45 / 48 < high == 1
 
 
 def test_one_patient_has_no_interval():
@@ -159,8 +161,10 @@ def test_bca_equals_that_of_scipy_but_for_the_widening():
     assert ours[1] - values.mean() > 1.05 * (values.mean() - ours[0])
 
 
-def test_bca_of_a_perfect_score_and_of_one_patient():
-    assert bca_by_patient(names(range(9)), partial(metrics.mean, np.ones(9))) == (1, 1)
+def test_no_interval_of_scores_that_are_all_alike_or_of_one_patient():
+    # None of 54 refused does not mean that none ever would be: up to 6.6 % may be (Clopper and Pearson).
+    for alike in (0.0, 0.3, 1.0):
+        assert np.isnan(bca_by_patient(names(range(54)), partial(metrics.mean, np.full(54, alike)))).all()
     assert np.isnan(bca_by_patient(["a", "a"], partial(metrics.mean, np.array([0.0, 1.0])))).all()
 
 
@@ -311,9 +315,15 @@ def test_p_is_the_level_at_which_the_interval_ends_at_zero():
     assert moved.p == pytest.approx(0.05)
 
 
-def test_a_difference_that_is_always_the_same_is_certain():
+def test_a_difference_that_is_always_the_same_is_as_sure_as_its_patients_are_many():
     found = paired_difference(names(range(5)), *of_seeds(np.full((2, 5), 0.5)))
-    assert (found.low, found.high, found.p) == (0.5, 0.5, 0)
+    assert (found.low, found.high, found.p) == (0.5, 0.5, 2 / 2**5)
+    # Five coins that all fall on one side: no test of five patients can say more.
+    each = paired_difference(names(range(5)), *of_seeds(np.full((1, 5), 0.3)))
+    assert each.p == 2 / 2**5
+    perfect, wrong = np.array([0.1, 0.2, 0.8, 0.9]), np.array([0.9, 0.8, 0.2, 0.1])
+    positive = np.array([False, False, True, True])
+    assert delong(positive, perfect[None], wrong[None], names(range(4)))[::2] == (1, 2 / 2**4)
     nothing = paired_difference(names(range(5)), *of_seeds(np.zeros((2, 5))))
     assert (nothing.low, nothing.high, nothing.p) == (0, 0, 1)
     assert np.isnan(paired_difference(["a", "a"], *of_seeds(np.zeros((1, 2)))).p)

@@ -31,10 +31,25 @@ def test_best_of_every_run_and_mean_of_common_seeds(
     monkeypatch.setattr("sys.argv", ["validation_scores.py", str(tmp_path / "long"), str(tmp_path / "short")])
     assert tool.main() == 0
     rows = capsys.readouterr().out.splitlines()[2:]
+    long, short = str(tmp_path / "long"), str(tmp_path / "short")
     assert [row.split() for row in rows] == [
-        ["|", "UMTL-S", "|", "500", "|", "0.7500", "|", "0.2500", "|", "0.7500", "|"],
-        ["|", "UMTL-S", "|", "1000", "|", "0.9000", "|", "|", "0.9000", "|"],
+        ["|", "UMTL-S", "|", long, "|", "1000", "|", "0.9000", "|", "|", "0.9000", "|"],
+        ["|", "UMTL-S", "|", short, "|", "500", "|", "0.7500", "|", "0.2500", "|", "0.7500", "|"],
     ]
+
+
+def test_the_same_cell_of_two_folders_has_two_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path / "draws", "umtl-s", 500, 0, [0.75])
+    keep(tmp_path / "equal", "umtl-s", 500, 0, [0.25])
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    tool = importlib.import_module("validation_scores")
+    monkeypatch.setattr(
+        "sys.argv", ["validation_scores.py", str(tmp_path / "draws"), str(tmp_path / "equal")]
+    )
+    assert tool.main() == 0
+    assert [row.split()[-2] for row in capsys.readouterr().out.splitlines()[2:]] == ["0.7500", "0.2500"]
 
 
 def test_another_column_is_read_where_the_score_is_best(
@@ -47,7 +62,7 @@ def test_another_column_is_read_where_the_score_is_best(
     monkeypatch.setattr("sys.argv", ["validation_scores.py", "--of", "val_log_loss", str(tmp_path)])
     assert tool.main() == 0
     (row,) = capsys.readouterr().out.splitlines()[2:]
-    assert row.split() == ["|", "UMTL-S", "|", "500", "|", "0.4000", "|", "0.4000", "|"]
+    assert row.split() == ["|", "UMTL-S", "|", str(tmp_path), "|", "500", "|", "0.4000", "|", "0.4000", "|"]
 
 
 def test_the_mean_may_be_of_some_seeds_alone(
@@ -60,7 +75,21 @@ def test_the_mean_may_be_of_some_seeds_alone(
     monkeypatch.setattr("sys.argv", ["validation_scores.py", str(tmp_path), "--seeds", "0", "2"])
     assert tool.main() == 0
     (row,) = capsys.readouterr().out.splitlines()[2:]
-    assert row.split() == ["|", "UMTL-S", "|", "500", "|", "0.5000", "|", "1.0000", "|", "0.7500", "|"]
+    assert row.split() == [
+        "|",
+        "UMTL-S",
+        "|",
+        str(tmp_path),
+        "|",
+        "500",
+        "|",
+        "0.5000",
+        "|",
+        "1.0000",
+        "|",
+        "0.7500",
+        "|",
+    ]
 
 
 def test_a_folder_without_cells_is_told(

@@ -34,24 +34,32 @@ def main() -> int:
     parser.add_argument("--of", default="score", metavar="COLUMN")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="SEED", help="of these draws alone")
     given = parser.parse_args()
-    found: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
-    for file in (file for folder in given.results for file in folder.glob("*/cell.json")):
+    found: dict[tuple[str, str, int], dict[int, float]] = defaultdict(dict)
+    for folder, file in ((where, file) for where in given.results for file in where.glob("*/cell.json")):
         cell = json.loads(file.read_text("utf-8"))
         value = at_best(file.parent / "run/log.jsonl", given.of)
         if value is not None and (given.seeds is None or cell["seed"] in given.seeds):
-            found[cell["method"], cell["steps"]][cell["seed"]] = value
+            found[cell["method"], str(folder), cell["steps"]][cell["seed"]] = value
     if not found:
         folders = " ".join(map(str, given.results))
         print(f"{folders}: no finished cell with {given.of}. Give folders in results/.", file=sys.stderr)
         return 1
     seeds = sorted(set.union(*map(set, found.values())))
     common = set.intersection(*map(set, found.values()))
-    print("| method | steps |", *(f"seed {seed} |" for seed in seeds), "mean of the seeds that all have |")
-    print("| --- |" + " ---: |" * (len(seeds) + 2))
-    for (name, steps), values in sorted(found.items()):
+    print(
+        "| method | results | steps |",
+        *(f"seed {seed} |" for seed in seeds),
+        "mean of the seeds that all have |",
+    )
+    print("| --- | --- |" + " ---: |" * (len(seeds) + 2))
+    for (name, folder, steps), values in sorted(found.items()):
         shown = [f"{values[seed]:.4f}" if seed in values else "" for seed in seeds]
         mean = statistics.fmean(values[seed] for seed in common) if common else float("nan")
-        print(f"| {method(name).name} | {steps} |", *(f"{value} |" for value in shown), f"{mean:.4f} |")
+        print(
+            f"| {method(name).name} | {folder} | {steps} |",
+            *(f"{value} |" for value in shown),
+            f"{mean:.4f} |",
+        )
     return 0
 
 

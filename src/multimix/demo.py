@@ -1,5 +1,6 @@
 """The whole way on generated radiographs: learn from few labels, be judged in two domains, answer new images."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -110,6 +111,8 @@ def screen(result: DemoResult) -> Table:
 
 
 def _cell(estimate: Estimate) -> str:
+    if math.isnan(estimate.low):
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} \\[{estimate.low:.3f}, {estimate.high:.3f}]"
 
 

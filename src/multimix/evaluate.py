@@ -227,7 +227,9 @@ def _class_scores(
         for index, name in enumerate(classes):
             scores[f"auc_{name}"] = score(partial(metrics.auc_of_class, index=index), probabilities)
     scores["brier"] = score(metrics.brier, probabilities)
-    scores["ece"] = score(metrics.calibration_error, probabilities)
+    # Few images show too much of it, and their resamples still more: no bootstrap holds it (docs/statistics.md).
+    answered, trivial = (float(metrics.calibration_error(labels, p)) for p in (probabilities, base_rates))
+    scores["ece"] = Estimate(answered, float("nan"), float("nan"), trivial)
     if "prediction_set" in rows:
         # Several names, whatever the labels; and a set names classes only.
         inside = _membership(rows["prediction_set"], rows["image"], classes, multi_label=True)

@@ -210,6 +210,7 @@ class Estimate:
 
     value: float
     low: float
+    """nan, as `high`, where the images do not determine an interval."""
     high: float
     trivial: float | None = None
     """The same score of the trivial answer (majority class, mean mask); None where there is none."""

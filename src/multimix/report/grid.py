@@ -112,6 +112,8 @@ def _of_source(cells: Sequence[Cell], source: str, samples: int) -> Iterator[tup
         trivial = [cell.trivial[source, name] for cell in cells if (source, name) in cell.trivial]
         result = _over_patients_and_seeds(patients, parts, samples)
         low, high = np.clip([result.low, result.high], *_range(name))
+        if name == "ece":  # no bootstrap holds it, see `evaluate`
+            low = high = np.nan
         seeds = tuple(float(part(np.ones((1, len(patients))))[0]) for part in parts)
         beside = float(np.mean(trivial)) if len(trivial) == len(cells) else None
         yield name, Score(Estimate(result.value, float(low), float(high), beside), seeds)
@@ -129,6 +131,8 @@ def _over_patients_and_seeds(patients: Sequence[str], parts: Sequence[Statistic]
 
     # The difference from a number that no draw changes, so the interval is made as those of the comparisons.
     found = paired_difference(patients, parts, [same] * len(parts), samples=samples)
+    if found.low == found.high:  # every image and seed alike, which determines no interval
+        return Estimate(value, float("nan"), float("nan"))
     return Estimate(value, value + found.low, value + found.high)
 
 

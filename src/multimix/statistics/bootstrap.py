@@ -15,6 +15,8 @@ Statistic = Callable[[Float[np.ndarray, "R N"]], Float[np.ndarray, " R"]]
 
 PIECE = 2**22
 """Weights computed with at once."""
+ALIKE = 1e-12
+"""Scores that differ by less are one, but for the order in which they were summed."""
 LEFT_OUT = 1000
 """Groups of patients that are left out in turn where there are more patients: one by one, cost is quadratic."""
 
@@ -50,7 +52,9 @@ def _values(
     rng = np.random.default_rng(seed)
     values = np.concatenate([statistic(weights) for weights in resamples(patients, samples, rng)])
     defined = values[~np.isnan(values)]
-    return defined if len(defined) >= level * samples else np.empty(0)
+    if len(defined) < level * samples or np.ptp(defined) < ALIKE:
+        return np.empty(0)
+    return defined
 
 
 def _leaving_out(patient_of: Int[np.ndarray, " N"], count: int) -> Iterator[Float[np.ndarray, "R N"]]:
@@ -75,7 +79,8 @@ def bootstrap_by_patient(
 
     `patients` names the patient of each image (N,). The same seed and patients give the same resamples to
     every statistic. A resample in which the statistic is nan (AUC of one class only) is left out; where these
-    are more than 1 - level of all, or there is a single patient, the interval is (nan, nan): such data do
+    are more than 1 - level of all, there is a single patient, or every resample gives the same (none of 50 images
+    is refused, which does not mean that none ever would be), the interval is (nan, nan): such data do
     not determine it.
     """
     values = _values(patients, statistic, samples, seed, level)

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, stats
 
-from multimix.statistics.bootstrap import Statistic, resamples
+from multimix.statistics.bootstrap import ALIKE, Statistic, resamples
+from multimix.statistics.significance import all_alike
 
 MOST = 1_000_000
 """More patients or seeds than this are not searched for."""
@@ -115,11 +116,11 @@ def _quantile(tail: float, variances: tuple[float, float], patients: int, seeds:
 
 
 def _p(value: float, variances: tuple[float, float], patients: int, seeds: int) -> float:
-    """Two-sided p: the level at which the interval would end at zero."""
+    """Two-sided p: the level at which the interval would end at zero; without any scatter the sign test's."""
     if value == 0:
         return 1.0
-    if sum(variances) == 0:
-        return 0.0
+    if sum(variances) < ALIKE**2:
+        return all_alike(patients)
     far = abs(value) / float(np.sqrt(sum(variances)))
     least = float(stats.t.sf(far, patients - 1))
     if variances[1] == 0:

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from multimix.statistics.bootstrap import ALIKE
+
 
 class DeLong(NamedTuple):
     """AUC of A minus AUC of B, both the mean over seeds."""
@@ -42,7 +44,7 @@ def delong(
     ranks [Sun and Xu, IEEE SPL 21 (2014) 1389-1393]; an AUC is linear in them, so that of a mean over seeds
     uses their mean. Images of one patient are summed [Obuchowski, Biometrics 53 (1997) 567-578], which is
     DeLong's test where every patient has one image. p is nan where the error cannot be had: a class of which
-    one patient alone has images.
+    one patient alone has images; without any scatter it is the sign test's.
     """
     placed = np.mean(
         [_placements(positive, x) - _placements(positive, y) for x, y in zip(a, b, strict=True)], 0
@@ -63,9 +65,14 @@ def delong(
     )
     variance += 2 * scale(len(up)) * (up @ down)
     error = float(np.sqrt(max(variance, 0.0))) if not np.isnan(variance) else float("nan")
-    if error == 0:
-        return DeLong(difference, error, 1.0 if difference == 0 else 0.0)
+    if error < ALIKE:
+        return DeLong(difference, error, 1.0 if difference == 0 else all_alike(len(up)))
     return DeLong(difference, error, float(2 * stats.norm.sf(abs(difference) / error)))
+
+
+def all_alike(patients: int) -> float:
+    """Two-sided p where A is better than B by the same for each patient: all signs of fair coins alike."""
+    return 2.0 ** (1 - patients)
 
 
 def _per_patient(differences: Float[np.ndarray, " N"], patients: Sequence[str]) -> Float[np.ndarray, " P"]:
