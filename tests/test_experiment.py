@@ -64,6 +64,7 @@ def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
     [
         ("methods: [magic]", "Unknown --method 'magic'"),
         ("seeds: []", "seeds: expected at least one"),
+        ("class_labels: [100, 0]", "class_labels: expected numbers from 1, or null for all, got 0"),
         ("colour: red", "Unknown configuration field 'colour'"),
         ("run: {optim: {steps: 0}}", "--steps"),
         ("recipe: best", "Unknown --recipe 'best'"),

@@ -30,3 +30,7 @@ def __getattr__(name: str) -> Any:
     if name in _WHERE:
         return getattr(import_module(_WHERE[name]), name)
     raise AttributeError(f"module 'multimix' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

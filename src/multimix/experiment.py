@@ -53,6 +53,12 @@ class Spec:
         for name in ("methods", "class_labels", "mask_labels", "seeds"):
             if not getattr(self, name):
                 raise UsageError(f"{name}: expected at least one, got none. Name some in the spec.")
+        for name in ("class_labels", "mask_labels"):
+            for budget in getattr(self, name):
+                if budget is not None and budget < 1:
+                    raise UsageError(
+                        f"{name}: expected numbers from 1, or null for all, got {budget}. Change it in the spec."
+                    )
         for name in self.own:
             method(name)
             self.run_of(name)

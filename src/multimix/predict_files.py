@@ -5,7 +5,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -58,6 +58,8 @@ class Summary:
     """Files of an earlier call that were removed from the output folder."""
     passed_over: tuple[str, ...] = ()
     """Per input folder with files of other kinds, how many of which."""
+    reasons: tuple[str, ...] = field(default=(), compare=False)
+    """Why inputs were failed, refused or answered without DICOM objects that were asked for, in their order."""
 
 
 def predict_files(
@@ -109,8 +111,16 @@ def predict_files(
             write_csv(table, rows, columns_for(predictor, formats, has_spacing))
     count = Counter(row["status"] for row in rows)
     partly = sum(row["status"] == "ok" and "dicom" in formats and not row.get("dicom") for row in rows)
+    reasons = tuple(row["error"] for row in rows if row["status"] != "skipped" and row.get("error"))
     return Summary(
-        count["ok"], count["failed"], count["skipped"], count["refused"], partly, replaced, passed_over
+        count["ok"],
+        count["failed"],
+        count["skipped"],
+        count["refused"],
+        partly,
+        replaced,
+        passed_over,
+        reasons,
     )
 
 

@@ -285,7 +285,10 @@ MANIFESTS: dict[str, tuple[Callable[[Place], None], str]] = {
         rewrite("image,", "picture,", 1),
         r"manifest\.csv: no image column.*rename the column",
     ),
-    "another separator": (rewrite(",", ";"), r"manifest\.csv: no image column.*separator.*rename"),
+    "another separator": (
+        rewrite(",", ";"),
+        r"manifest\.csv: columns are separated by semicolons.*save it as CSV",
+    ),
     "empty": (to_bytes(b""), r"manifest\.csv: has no rows.*data index"),
     "header alone": (to_bytes(b"image,label\n"), r"manifest\.csv: has no rows.*data index"),
     "binary": (to_bytes(bytes(range(256)) * 8), r"manifest\.csv: .*(save it as CSV|rename|complete)"),

@@ -97,6 +97,7 @@ def test_importing_the_package_imports_no_torch() -> None:
 
 def test_what_the_package_offers() -> None:
     assert {name for name in multimix.__all__ if hasattr(multimix, name)} == set(multimix.__all__)
+    assert "load" in dir(multimix)
     with pytest.raises(AttributeError, match="module 'multimix' has no attribute 'nothing'"):
         _ = multimix.nothing
 
@@ -120,6 +121,15 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     assert re.search(r"best validation score 0\.\d{4} \(mean of AUC and Dice\)\. Next", answer.out)
     given, ours = tiny.run_config(manifest), recipe("ours")
     streams = replace(given.streams, balanced=False)
+    assert (
+        "Too few validation images for calibration and prediction sets and refusal of unlike images"
+        in answer.out
+    )
+    # 6 of each class and 6 images with masks are there; of the masks not chosen the default learns nothing.
+    assert (
+        "Learned from images 6 with class, 6 whose class was not seen, 3 with masks of every structure."
+        in answer.out
+    )
     expected = replace(given, method="multimix-plus", objective=ours.objective, streams=streams)
     assert RunConfig.read(folder / "config.yaml") == expected
 
@@ -162,6 +172,25 @@ def test_evaluate_weights_on_other_data(run: Run, trained: Path, manifest: Path,
     again = ("--mask-source", "lungs", "--out", tmp_path)
     assert run("evaluate", trained / "best.safetensors", manifest.parent, *again).code == 0
     assert {path.name for path in tmp_path.iterdir()} == {"scores.json", "per_image.csv"}
+
+
+def test_evaluate_says_what_splits_a_source_has(run: Run, trained: Path, tmp_path: Path) -> None:
+    manifest = tiny.write_xrays(tmp_path / "data")
+    manifest.write_text(manifest.read_text().replace(",test,", ",val,"))
+    answer = run("evaluate", trained / "best.safetensors", manifest, "--class-source", "wards")
+    assert answer.code == 2
+    (error,) = answer.errors
+    assert "no image of source 'wards' is in split 'test'; it has train 12, val 12." in error
+
+
+def test_predict_says_why_an_input_was_not_answered(run: Run, trained: Path, tmp_path: Path) -> None:
+    names = [tmp_path / f"gone_{number}.png" for number in range(7)]
+    answer = run("predict", trained, *names, "--out", tmp_path / "out")
+    assert answer.code == 1
+    lines = [line for line in answer.err.splitlines() if "gone" in line]
+    assert len(lines) == 5
+    assert all("no such file; check the path" in line for line in lines)
+    assert "2 more reasons are in the table" in answer.err
 
 
 def test_evaluate_refuses_what_the_run_learned_from(run: Run, tmp_path: Path) -> None:

@@ -252,3 +252,42 @@ def test_errors_of_a_rows_files_name_its_image(data: Path) -> None:
 def test_table_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="no such manifest"):
         check_manifest(tmp_path / "manifest.csv")
+
+
+def test_columns_that_nothing_is_read_from(data: Path) -> None:
+    manifest = data / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("label", "class"))
+    notes = [finding.message for finding in check_manifest(data) if finding.where == str(data)]
+    assert notes == ["columns that nothing is read from: class; rename those that are meant to be"]
+
+
+def test_masks_of_some_structures_only(data: Path) -> None:
+    for number in (3, 4, 5):
+        picture(data / f"{number}.png", number)
+    rows = ["image,mask:disc,mask:vessel,split"]
+    rows += ["0.png,m.png,,train", "1.png,m.png,m.png,train", "2.png,,m.png,train", "3.png,m.png,,train"]
+    rows += ["4.png,,,val", "5.png,m.png,,test"]
+    (data / "manifest.csv").write_text("\n".join(rows) + "\n")
+    one(
+        data,
+        "warning",
+        "train",
+        "3 of 4 images with masks lack some (disc 1, vessel 2)",
+        "narrow --structures",
+    )
+
+
+def colour(file: Path, *levels: int) -> None:
+    Image.fromarray(np.full((16, 16, 3), levels, np.uint8) + np.eye(16, dtype=np.uint8)[..., None]).save(file)
+
+
+def test_colour_is_told_and_counts_where_pixels_are_compared(data: Path) -> None:
+    colour(data / "3.png", 100, 50, 200)  # both are of one grey
+    colour(data / "4.png", 245, 15, 0)
+    colour(data / "5.png", 90, 90, 90)  # RGB, and grey all the same
+    add(data, "3.png,,A,train,p3,s", "4.png,,A,test,p4,s", "5.png,,A,val,p5,s")
+    assert serious(data) == []
+    notes = [finding for finding in check_manifest(data) if "colour" in finding.message]
+    assert [(note.where, note.message) for note in notes] == [
+        ("s", "2 of 6 images are in colour, which only `train --channels 3` sees")
+    ]

@@ -237,3 +237,9 @@ def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
     assert index_folder(tmp_path).notes == [
         "2 files of other kinds (1 .webp, 1 without suffix) passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"
     ]
+
+
+def test_a_class_folder_that_would_be_two_classes_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "x|y/1.png", "z/2.png")
+    with pytest.raises(ManifestError, match=r"x\|y: '\|' joins classes in a manifest; rename the folder"):
+        index_folder(tmp_path)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from multimix.data.manifest import read_manifest, write_manifest
+from multimix.data.manifest import read_manifest, unread_columns, write_manifest
 from multimix.errors import ManifestError
 from multimix.types import Record
 
@@ -102,7 +102,9 @@ def test_parquet_written_by_pandas_with_missing_cells(tmp_path: Path) -> None:
         ("", "has no rows", "multimix data index FOLDER"),
         ("image,label\n", "has no rows", "multimix data index FOLDER"),
         ("file,label\n1.png,A\n", "expected 'image' (or 'path'), found 'file', 'label'", "rename the column"),
-        ("image;label\n1.png;A\n", "(is the separator a comma?)", "rename the column"),
+        ("image;label\n1.png;A\n", "separated by semicolons", "with commas"),
+        ("sep=;\nimage;label\n", "separated by semicolons", "with commas"),
+        ("image\tlabel\n1.png\tA\n", "separated by tabs", "with commas"),
         ("image,image\n1.png,2.png\n", "columns ['image'] occur twice", "rename or remove"),
         ("image,mask,mask:lungs\n1.png,a.png,b.png\n", "mean the same", "remove one"),
         ("image,path\n1.png,b.png\n", "columns 'image' and 'path' mean the same", "remove one"),
@@ -261,3 +263,19 @@ def test_names_that_a_manifest_cannot_hold_are_refused(tmp_path: Path) -> None:
     latin = Record(image=tmp_path / os.fsdecode(b"\xe9.png"))
     with pytest.raises(ManifestError, match=r"'\\udce9.png' is not UTF-8.* rename the file"):
         write_manifest(tmp_path / "m.csv", [latin])
+    for odd in (
+        Record(image=tmp_path / "1.png", label=" A"),
+        Record(image=tmp_path / "1.png", label="nan"),
+        Record(image=tmp_path / "1.png", patient="p "),
+        Record(image=tmp_path / "1.png", source="N/A"),
+    ):
+        with pytest.raises(ManifestError, match=r"would not be read as it is .* rename the folder"):
+            write_manifest(tmp_path / "m.csv", [odd])
+    with pytest.raises(ManifestError, match=r"' 1.png' has spaces at its ends"):
+        write_manifest(tmp_path / "m.csv", [Record(image=tmp_path / " 1.png")])
+
+
+def test_columns_that_nothing_is_read_from(tmp_path: Path) -> None:
+    manifest = table(tmp_path, "path,class,mask:heart,Age,vessel_mask\n1.png,A,,7,v.png\n")
+    assert unread_columns(manifest) == unread_columns(tmp_path) == ["class", "Age", "vessel_mask"]
+    assert unread_columns(table(tmp_path, "image,split\n1.png,test\n")) == []

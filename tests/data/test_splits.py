@@ -140,7 +140,9 @@ def test_impossible_budgets_say_how_many_there_are(budget: int) -> None:
 def test_nothing_to_choose_from() -> None:
     with pytest.raises(SplitError, match="no training image has a class label; name another source"):
         choose_classes([record("1")], None, seed=0)
-    with pytest.raises(SplitError, match="no training image has a mask; name another source"):
+    with pytest.raises(
+        SplitError, match="no training image has a mask of every structure; name another source"
+    ):
         choose_masks([record("1")], 1, seed=0)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -84,6 +85,12 @@ def evaluate(
         )
     records = read_manifest(manifest)
     chosen = {source: select(records, (source,), split) for source in sources}
+    for source in (source for source, mine in chosen.items() if not mine):
+        has = Counter(record.split for record in records if record.source == source)
+        known = ", ".join(f"{name} {count}" for name, count in has.items())
+        raise UsageError(
+            f"{manifest}: no image of source {source!r} is in split {split!r}; it has {known}. Choose another --split."
+        )
     home = model if model.is_dir() else model.parent
     _refuse_what_was_learned(home, manifest, split, chosen)
     if out is None:

@@ -6,6 +6,9 @@ import click
 
 from multimix.cli.weights import model_of, weights_option
 
+REASONS = 5
+"""Reasons that are printed; the table has all."""
+
 
 @click.command()
 @click.argument("words", nargs=-1, type=click.Path(path_type=Path), metavar="RUN FILE|FOLDER...")
@@ -79,6 +82,10 @@ def predict(
         click.echo(f"{out}: {summary.replaced} files of an earlier call were removed", err=True)
     for what in summary.passed_over:
         click.echo(f"{what} passed over", err=True)
+    for reason in summary.reasons[:REASONS]:
+        click.echo(reason, err=True)
+    if len(summary.reasons) > REASONS:
+        click.echo(f"{len(summary.reasons) - REASONS} more reasons are in the table", err=True)
     others = {"refused": summary.refused, "skipped": summary.skipped, "without DICOM objects": summary.partly}
     more = "".join(f", {count} {status}" for status, count in others.items() if count)
     click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{more}")

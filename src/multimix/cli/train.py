@@ -10,7 +10,10 @@ import click
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from multimix.config import RunConfig
+    from multimix.types import Record
 
 SHORT = {
     "classification": "class",
@@ -235,11 +238,39 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
             if (out / "config.yaml").is_file():  # else nothing has begun that could go on
                 click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
+    click.echo(_learned_from(trainer.prepared.sets.roles()))
+    if unknown := _not_measured(out):
+        click.echo(f"Too few validation images for {unknown} (docs/reliability.md).")
     best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}{_made_of(out)}"
     click.echo(
         f"{out}: {trainer.step} steps in {trainer.seconds / 60:.1f} min, best validation score {best}. "
         f"Next: multimix evaluate {quote(str(out))}, or multimix predict {quote(str(out))} FILE."
     )
+
+
+def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
+    """What the run saw, in a line: an image that is in none of these was not learned from."""
+    words = {"labelled_classes": "with class", "unlabelled_classes": "whose class was not seen"}
+    words |= {
+        "labelled_masks": "with masks of every structure",
+        "unlabelled_masks": "whose masks were not seen",
+    }
+    seen = ", ".join(f"{len(roles[role]):,} {what}" for role, what in words.items() if roles[role])
+    return f"Learned from images {seen}."
+
+
+def _not_measured(run: Path) -> str:
+    """What of its reliability the weights do not know; empty where they know all."""
+    from multimix.checkpoint import BEST, load_model
+    from multimix.reliability import Reliability
+
+    stored = load_model(run / BEST)
+    known = stored.reliability or Reliability()
+    missing = {
+        "calibration and prediction sets": bool(stored.spec.classes) and not known.misses,
+        "refusal of unlike images": known.familiarity is None,
+    }
+    return " and ".join(what for what, lacks in missing.items() if lacks)
 
 
 def _made_of(run: Path) -> str:

@@ -2,8 +2,10 @@
 
 error    missing or unreadable file, mask of another size than its image, patient or pixels in two splits
 warning  mask that is empty, full or of the background, image of one grey level, source of dark images, identical
-         pixels twice in one split, a split or class that lacks, class of one image, classes of nearly one name
-note     images, patients, classes and masks of each source and split; images that two sources share
+         pixels twice in one split, a split or class that lacks, class of one image, classes of nearly one name,
+         masks of some structures only
+note     images, patients, classes and masks of each source and split; images that two sources share; images in
+         colour; columns that nothing is read from
 """
 
 import hashlib
@@ -19,12 +21,14 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool
 
-from multimix.data.manifest import SPLITS, read_manifest
+from multimix.data.manifest import SPLITS, read_manifest, unread_columns
 from multimix.errors import ImageError
 from multimix.io.readers import read_image, read_mask
 from multimix.types import Record
 
 _EXAMPLES = 3
+COLOURED = 0.1
+"""Difference of the channels, of [0, 1], in some pixel: less is what JPEG makes of grey."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,11 @@ class _Look:
 
     record: Record
     digest: str | None
-    """Of the grey pixels at 8 bits, so that the same image in two formats is one; None where unreadable."""
+    """Of the pixels at 8 bits, so that the same image in two formats is one; None where unreadable."""
     findings: tuple[Finding, ...]
     brightest: int = 0
     """The largest of those grey pixels where the image has levels between them, as at 16 bits; else 0."""
+    coloured: bool = False
 
 
 def check_manifest(
@@ -75,16 +80,22 @@ def check_manifest(
     findings += _single(records)
     findings += _alike(records)
     findings += _dark(looks)
+    findings += _some_structures(records)
+    findings += _in_colour(looks)
+    if unread := unread_columns(path):
+        message = f"columns that nothing is read from: {', '.join(unread)}; rename those that are meant to be"
+        findings.append(Finding("note", str(path), message))
     return sorted(findings, key=lambda finding: ("error", "warning", "note").index(finding.level))
 
 
 def _look(record: Record) -> _Look:
     findings = []
-    size, digest, brightest = None, None, 0
+    size, digest, brightest, coloured = None, None, 0, False
     try:
-        image = read_image(record.image, force=True)
+        image = read_image(record.image, channels=3, force=True)
         size = image.size
-        levels = image.pixels * 255
+        coloured = bool(np.ptp(image.pixels, axis=0).max() > COLOURED)
+        levels = (image.pixels if coloured else image.pixels[:1]) * 255
         grey = levels.round().astype(np.uint8)
         digest = hashlib.sha256(repr(size).encode() + grey.tobytes()).hexdigest()
         if np.abs(levels - grey).max() > 1e-3:
@@ -96,7 +107,7 @@ def _look(record: Record) -> _Look:
         findings.append(Finding("error", str(record.image), _without(record.image, error), record.image))
     for structure, files in record.masks.items():
         findings += _look_at_mask(record.image, size, structure, files)
-    return _Look(record, digest, tuple(findings), brightest)
+    return _Look(record, digest, tuple(findings), brightest, coloured)
 
 
 def _look_at_mask(
@@ -228,6 +239,32 @@ def _alike(records: Sequence[Record]) -> Iterator[Finding]:
                 f"classes {which} have nearly one name; write them alike, or they are learned as different"
             )
             yield Finding("warning", source, message)
+
+
+def _some_structures(records: Sequence[Record]) -> Iterator[Finding]:
+    """Training images with masks of some structures of their source only."""
+    by_source: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.split == "train" and record.masks:
+            by_source[record.source].append(record)
+    for source, members in sorted(by_source.items()):
+        every = {structure for record in members for structure in record.masks}
+        lacking = Counter(structure for record in members for structure in every - set(record.masks))
+        if partly := sum(set(record.masks) != every for record in members):
+            names = ", ".join(f"{structure} {count}" for structure, count in sorted(lacking.items()))
+            message = (
+                f"{partly} of {len(members)} images with masks lack some ({names}), and are not learned from where "
+                "all are asked for; draw them, or narrow --structures"
+            )
+            yield Finding("warning", f"{source} train", message)
+
+
+def _in_colour(looks: Sequence[_Look]) -> Iterator[Finding]:
+    coloured = Counter(look.record.source for look in looks if look.coloured)
+    images = Counter(look.record.source for look in looks)
+    for source, count in sorted(coloured.items()):
+        message = f"{count} of {images[source]} images are in colour, which only `train --channels 3` sees"
+        yield Finding("note", source, message)
 
 
 def _dark(looks: Sequence[_Look]) -> Iterator[Finding]:

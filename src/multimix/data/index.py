@@ -96,6 +96,8 @@ def index_folder(
     records: list[Record] = []
     loose: list[Record] = []
     for place in images:
+        if "|" in place.inner:
+            raise ManifestError(f"{place.file.parent}: '|' joins classes in a manifest; rename the folder")
         record = Record(
             image=place.file,
             masks={name: tuple(files) for name, files in sorted(masks[place.file].items())},

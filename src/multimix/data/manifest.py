@@ -33,6 +33,7 @@ _COLUMNS = ("image", "mask", "label", "split", "patient", "source")
 _EMPTY = {"nan", "null", "n/a", "<na>"}
 """How programs write a cell that was empty, in lower case."""
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
 Row = Mapping[str, str]
 
 
@@ -63,6 +64,14 @@ def read_manifest(path: Path | str) -> list[Record]:
     return records
 
 
+def unread_columns(path: Path | str) -> list[str]:
+    """The columns of a manifest that nothing is read from; errors as `read_manifest`."""
+    file = Path(os.path.abspath(path))
+    file = file / "manifest.csv" if file.is_dir() else file
+    header = list(next(_rows(file), ("", {}))[1])
+    return [name for name in header if name not in _columns(file, header).values()] if header else []
+
+
 def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str | None = None) -> None:
     """Write records as CSV or Parquet, by suffix; read_manifest gives the same records back.
 
@@ -75,6 +84,7 @@ def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str
     mask_columns = {"mask" if name == LUNGS else f"mask:{name}": name for name in [LUNGS, *structures]}
     rows = []
     for record in records:
+        _refuse_unwritable(file, record)
         row = {"image": _relative(file, record.image, folder)}
         for column, structure in mask_columns.items():
             files = [_relative(file, m, folder) for m in record.masks.get(structure, ())]
@@ -96,6 +106,16 @@ def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str
         table = pa.table({name: pa.array([row[name] for row in rows], pa.string()) for name in header})
         with atomic_write(file) as temporary:
             pq.write_table(table, temporary)
+
+
+def _refuse_unwritable(file: Path, record: Record) -> None:
+    """ManifestError for names that would be read as others."""
+    for what, cell in (("class", record.label), ("patient", record.patient), ("source", record.source)):
+        if cell and (cell != cell.strip() or cell.lower() in _EMPTY):
+            raise ManifestError(
+                f"{file}: {what} {cell!r} of {record.image.name} would not be read as it is from a table, where spaces "
+                "at the ends are taken off and 'nan' means empty; rename the folder or file that it comes from"
+            )
 
 
 def _suffix(file: Path) -> str:
@@ -185,10 +205,14 @@ def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
     columns = {ALIASES[name]: name for name in header if name in ALIASES}
     columns |= {name: name for name in header if name in _COLUMNS or name.startswith("mask:")}
     if "image" not in columns:
-        hint = " (is the separator a comma?)" if len(header) == 1 else ""
+        separator = next((name for sign, name in _SEPARATORS.items() if sign in header[0]), None)
+        if separator is not None and len(header) == 1:
+            raise ManifestError(
+                f"{file}: columns are separated by {separator}, expected commas; save it as CSV with commas"
+            )
         raise ManifestError(
             f"{file}: no image column; expected 'image' (or 'path'), found "
-            f"{', '.join(map(repr, header))}{hint}; rename the column that holds the image files"
+            f"{', '.join(map(repr, header))}; rename the column that holds the image files"
         )
     for name in header:
         if name in columns.values():
@@ -279,6 +303,10 @@ def _relative(file: Path, target: Path, folder: Path) -> str:
         )
     try:
         name.encode("utf-8")
+        if name != name.strip():
+            raise ManifestError(
+                f"{file}: the file name {name!r} has spaces at its ends, which a manifest does not keep; rename it"
+            )
     except UnicodeEncodeError as error:
         raise ManifestError(
             f"{file}: the file name {name!a} is not UTF-8, as a manifest is; rename the file"

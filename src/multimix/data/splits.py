@@ -88,7 +88,7 @@ def choose_masks(
     Paper: supplement, Tables 3 and 4, mask labels.
     """
     candidates = [record for record in records if record.masks]
-    budget = _checked(budget, len(candidates), "--mask-labels", "mask")
+    budget = _checked(budget, len(candidates), "--mask-labels", "mask of every structure")
     chosen = _draw(candidates, seed)[:budget]
     return [replace(record, label=None) for record in chosen], _unlabelled(records, chosen, seed)
 
