@@ -243,3 +243,12 @@ def test_a_class_folder_that_would_be_two_classes_is_refused(tmp_path: Path) -> 
     touch(tmp_path, "x|y/1.png", "z/2.png")
     with pytest.raises(ManifestError, match=r"x\|y: '\|' joins classes in a manifest; rename the folder"):
         index_folder(tmp_path)
+
+
+def test_folders_in_class_folders_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "benign/p1/1.png", "benign/p2/2.png", "malign/p3/3.png")
+    (note,) = index_folder(tmp_path).notes
+    assert note.startswith("benign, malign were taken for data sets, and the folders in them for classes;")
+    # Two data sets have classes in common.
+    touch(tmp_path / "sets", "a/ILL/1.png", "a/WELL/2.png", "b/ILL/3.png")
+    assert index_folder(tmp_path / "sets").notes == []

@@ -14,7 +14,7 @@ Beside images/, masks may also lie in labels/, segmentations/, annotations/ or g
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -110,6 +110,7 @@ def index_folder(
     records += assign_splits(loose, seed, splits)
     others = other_kinds(root, set(files))
     notes = [f"{others} passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"] if others else []
+    notes += _maybe_classes(images, names)
     return FolderIndex(sorted(records, key=lambda record: record.image), unmatched + without_image, notes)
 
 
@@ -219,6 +220,20 @@ def _source_names(root: Path, images: Sequence[_Place]) -> dict[tuple[str, ...],
         source: (source[-1] if last[source[-1]] == 1 else "/".join(source)) if source else root.name
         for source in sources
     }
+
+
+def _maybe_classes(images: Sequence[_Place], names: Mapping[tuple[str, ...], str]) -> list[str]:
+    """CLASS/PATIENT/x.png is read as SOURCE/CLASS/x.png; data sets have some class in common, classes no patient."""
+    inner: dict[str, set[str]] = defaultdict(set)
+    for place in images:
+        if not place.marked and place.source:
+            inner[names[place.source]].add(place.inner)
+    if len(inner) < 2 or len(set().union(*inner.values())) < sum(map(len, inner.values())):
+        return []
+    return [
+        f"{', '.join(sorted(inner))} were taken for data sets, and the folders in them for classes; where they are "
+        "classes themselves, move their images up into them"
+    ]
 
 
 def _patient(place: _Place, pattern: re.Pattern[str] | None, ambiguous: bool) -> str:
