@@ -31,7 +31,7 @@ export function showResult(box, file) {
   if (file.probabilities) {
     const names = file.predicted.split("|").filter((name) => name in file.probabilities);
     const verdict = element("p", { className: "verdict" });
-    verdict.append(element("small", { text: "Answer, of the classes it knows" }));
+    verdict.append(element("small", { text: "Decided among the classes it knows" }));
     verdict.append(names.join(", ") || "None of them");
     parts.push(verdict, classes(file, names));
     if (file.p_range) {
