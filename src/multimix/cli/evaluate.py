@@ -68,8 +68,6 @@ def evaluate(
     data = rest[0] if rest else None
     from rich.console import Console
 
-    from multimix.data.manifest import read_manifest
-    from multimix.data.splits import select
     from multimix.evaluate import format_scores, write_scores
     from multimix.predict import load
 
@@ -83,14 +81,7 @@ def evaluate(
             f"{model}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
             f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
         )
-    records = read_manifest(manifest)
-    chosen = {source: select(records, (source,), split) for source in sources}
-    for source in (source for source, mine in chosen.items() if not mine):
-        has = Counter(record.split for record in records if record.source == source)
-        known = ", ".join(f"{name} {count}" for name, count in has.items())
-        raise UsageError(
-            f"{manifest}: no image of source {source!r} is in split {split!r}; it has {known}. Choose another --split."
-        )
+    chosen = _chosen(manifest, sources, split)
     home = model if model.is_dir() else model.parent
     _refuse_what_was_learned(home, manifest, split, chosen)
     if out is None:
@@ -102,6 +93,22 @@ def evaluate(
         summary, per_image = write_scores(out, scores, tables, manifest=manifest.resolve(), suffix=suffix)
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+
+
+def _chosen(manifest: Path, sources: tuple[str, ...], split: str) -> "Mapping[str, Sequence[Record]]":
+    """Source -> its images in the split; UsageError where there is none."""
+    from multimix.data.manifest import read_manifest
+    from multimix.data.splits import select
+
+    records = read_manifest(manifest)
+    chosen = {source: select(records, (source,), split) for source in sources}
+    for source in (source for source, mine in chosen.items() if not mine):
+        has = Counter(record.split for record in records if record.source == source)
+        known = ", ".join(f"{name} {count}" for name, count in has.items())
+        raise UsageError(
+            f"{manifest}: no image of source {source!r} is in split {split!r}; it has {known}. Choose another --split."
+        )
+    return chosen
 
 
 def _judged(
