@@ -373,6 +373,7 @@ def test_scores_on_the_terminal():
             "auc": Estimate(nan, nan, nan, nan),
             "hd95_px_lungs": Estimate(3.14159, 2.0, 4.0),
             "f1_[b]": Estimate(0.5, 0.25, 0.75, 0.0),
+            "ece": Estimate(0.04, nan, nan, 0.0),
         },
     )
     console = Console(width=80, record=True, file=io.StringIO())
@@ -382,6 +383,7 @@ def test_scores_on_the_terminal():
     assert "12 images auc undefined undefined undefined" in lines
     assert "9 patients hd95_px_lungs 3.14 [2.00, 4.00]" in lines
     assert "f1_[b] 0.500 [0.250, 0.750] 0.000" in lines
+    assert "ece 0.040 none 0.000" in lines
 
 
 @dataclasses.dataclass

@@ -392,6 +392,12 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
     out, model = tmp_path / "out", replace(predictor(), reliability=picky())
     summary = predict_files(model, [tmp_path / "in"], out)
     assert summary == Summary(2, 0, refused=1)
+    # What failed is told first: a wrong path among hundreds that are refused.
+    both = predict_files(model, [tmp_path / "in/b.png", tmp_path / "gone.png"], tmp_path / "more")
+    assert [reason.rpartition(": ")[0] for reason in both.reasons] == [
+        str(tmp_path / "gone.png"),
+        str(tmp_path / "in/b.png"),
+    ]
     rows = _rows(out)
     assert [row["status"] for row in rows] == ["ok", "refused", "ok"]
     assert [row["prediction_set"] for row in rows] == ["NORMAL|PNEUMONIA", "", "NORMAL|PNEUMONIA"]

@@ -317,4 +317,5 @@ def _line(name: str, item: Estimate) -> tuple[str, str, str, str]:
         "" if x is None else "undefined" if np.isnan(x) else f"{x:.{digits}f}"
         for x in (item.value, item.low, item.high, item.trivial)
     )
-    return name, value, low if np.isnan(item.low) else f"[{low}, {high}]", trivial
+    interval = f"[{low}, {high}]" if not np.isnan(item.low) else low if np.isnan(item.value) else "none"
+    return name, value, interval, trivial

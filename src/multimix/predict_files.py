@@ -59,7 +59,7 @@ class Summary:
     passed_over: tuple[str, ...] = ()
     """Per input folder with files of other kinds, how many of which."""
     reasons: tuple[str, ...] = field(default=(), compare=False)
-    """Why inputs were failed, refused or answered without DICOM objects that were asked for, in their order."""
+    """Why inputs failed, then why others were refused or lack DICOM objects that were asked for."""
 
 
 def predict_files(
@@ -111,7 +111,8 @@ def predict_files(
             write_csv(table, rows, columns_for(predictor, formats, has_spacing))
     count = Counter(row["status"] for row in rows)
     partly = sum(row["status"] == "ok" and "dicom" in formats and not row.get("dicom") for row in rows)
-    reasons = tuple(row["error"] for row in rows if row["status"] != "skipped" and row.get("error"))
+    told = (row for row in rows if row["status"] != "skipped" and row.get("error"))
+    reasons = tuple(row["error"] for row in sorted(told, key=lambda row: row["status"] != "failed"))
     return Summary(
         count["ok"],
         count["failed"],

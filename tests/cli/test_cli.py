@@ -127,7 +127,7 @@ def test_train_evaluate_predict(run: Run, manifest: Path, tmp_path: Path) -> Non
     )
     # 6 of each class and 6 images with masks are there; of the masks not chosen the default learns nothing.
     assert (
-        "Learned from images 6 with class, 6 whose class was not seen, 3 with masks of every structure."
+        "Learned from images: 6 with class, 6 whose class was not seen, 3 with masks of every structure."
         in answer.out
     )
     expected = replace(given, method="multimix-plus", objective=ours.objective, streams=streams)

@@ -256,7 +256,7 @@ def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
         "unlabelled_masks": "whose masks were not seen",
     }
     seen = ", ".join(f"{len(roles[role]):,} {what}" for role, what in words.items() if roles[role])
-    return f"Learned from images {seen}."
+    return f"Learned from images: {seen}."
 
 
 def _not_measured(run: Path) -> str:
