@@ -121,6 +121,11 @@ def test_trivial_answers_by_hand(predictor, records):
     assert trivial["auc"] == 0.5
     assert trivial["brier"] == pytest.approx(1 - (9 / 16 + 1 / 16))
     assert trivial["ece"] == pytest.approx(0)
+    # Confidences .9, .6, .7, .8, each in a bin of its own, right but for the second: no bootstrap holds the error.
+    ece = scores.metrics["ece"]
+    assert ece.value == pytest.approx(np.mean([0.1, 0.6, 0.3, 0.2]))
+    assert np.isnan([ece.low, ece.high]).all()
+    assert not np.isnan([scores.metrics["brier"].low, scores.metrics["brier"].high]).any()
     # The mean mask fits the third image and is two columns off in the first and fourth.
     assert table["mean_mask_dice_lungs"].tolist() == pytest.approx([0.8, 0, 1, 0.8])
     assert trivial["dice_lungs"] == pytest.approx(2.6 / 4)

@@ -165,6 +165,9 @@ def test_the_grid_is_the_mean_over_seeds(bench: Path, computed: tuple[Benchmark,
     assert kermany.estimate.value == pytest.approx(np.mean(right))
     assert kermany.estimate.trivial == pytest.approx(0.5)
     assert jsrt.estimate.low < jsrt.estimate.value < jsrt.estimate.high <= 1
+    ece = found["umtl", "kermany", "ece"]
+    assert ece.estimate.value == pytest.approx(np.mean(ece.seeds))
+    assert np.isnan([ece.estimate.low, ece.estimate.high]).all()
     assert ("enc", "jsrt", "dice_lungs") not in found
 
 
@@ -181,6 +184,18 @@ def test_prediction_sets_are_judged_where_there_are_any(tmp_path: Path):
     count = len(of_kermany)
     assert scores["kermany", "coverage"].estimate.value == pytest.approx((count - 3) / count)
     assert scores["kermany", "set_size"].estimate.value == pytest.approx((count + 2) / count)
+
+
+def test_what_is_alike_in_every_seed_and_image_has_no_interval(tmp_path: Path):
+    for seed in (0, 1):
+        file = write_cell(tmp_path, "umtl", seed) / "per_image.parquet"
+        rows = pd.read_parquet(file)
+        rows.assign(dice_lungs=rows["dice_lungs"].where(rows["dice_lungs"].isna(), 0.9)).to_parquet(file)
+    found = {
+        (s, m): score.estimate for (_, s, m), score in grid(read_benchmark(tmp_path), samples=50).items()
+    }
+    assert found["jsrt", "dice_lungs"].value == pytest.approx(0.9)
+    assert np.isnan([found["jsrt", "dice_lungs"].low, found["jsrt", "dice_lungs"].high]).all()
 
 
 def test_one_seed_has_the_interval_that_evaluate_gives(tmp_path: Path):

@@ -7,7 +7,7 @@ were learned from. Calibration error (ECE, 15 bins) of its test images
 
 as kept         with the temperature of validation images, as `multimix benchmark` reports it
 views           with a temperature of strong views of them; only where the weights lie beside the cell
-test labels     with the temperature that the test labels themselves ask for: no honest one is expected below it
+test labels     with the temperature that is likeliest by the test labels themselves, which nobody could know
 flawless        of labels drawn from the kept probabilities, which are then true: what so few images show at least
 
 Why views: validation patients share scanner, hospital and habits with the training patients, test patients may not, so

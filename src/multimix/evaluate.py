@@ -227,7 +227,7 @@ def _class_scores(
         for index, name in enumerate(classes):
             scores[f"auc_{name}"] = score(partial(metrics.auc_of_class, index=index), probabilities)
     scores["brier"] = score(metrics.brier, probabilities)
-    # Few images show too much of it, and their resamples still more: no bootstrap holds it (docs/statistics.md).
+    # Of metrics.NO_INTERVAL.
     answered, trivial = (float(metrics.calibration_error(labels, p)) for p in (probabilities, base_rates))
     scores["ece"] = Estimate(answered, float("nan"), float("nan"), trivial)
     if "prediction_set" in rows:

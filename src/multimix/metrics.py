@@ -153,6 +153,11 @@ def _calibration_error(
     return np.abs(each @ gaps).sum(axis=-1) / each.sum(axis=-1)
 
 
+NO_INTERVAL = ("ece",)
+"""Scores of which few images show too much, and their resamples still more: no bootstrap holds the calibration error
+(docs/statistics.md)."""
+
+
 def calibration_error(
     labels: Labels, probabilities: Probabilities, weights: Weights = None, *, bins: int = 15
 ) -> Score:

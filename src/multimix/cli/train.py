@@ -267,7 +267,7 @@ def _not_measured(run: Path) -> str:
     stored = load_model(run / BEST)
     known = stored.reliability or Reliability()
     missing = {
-        "calibration and prediction sets": bool(stored.spec.classes) and not known.misses,
+        "prediction sets": bool(stored.spec.classes) and not known.misses,
         "refusal of unlike images": known.familiarity is None,
     }
     return " and ".join(what for what, lacks in missing.items() if lacks)

@@ -34,6 +34,8 @@ _EMPTY = {"nan", "null", "n/a", "<na>"}
 """How programs write a cell that was empty, in lower case."""
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""Of tables that are no CSV as it is read here, with their names."""
+
 Row = Mapping[str, str]
 
 
@@ -42,9 +44,7 @@ def read_manifest(path: Path | str) -> list[Record]:
 
     Raises ManifestError naming the manifest and, for a row, its line.
     """
-    file = Path(os.path.abspath(path))
-    if file.is_dir():
-        file = file / "manifest.csv"
+    file = _table(path)
     records: list[Record] = []
     first_line: dict[tuple[str, Path], str] = {}
     columns: dict[str, str] = {}
@@ -66,10 +66,15 @@ def read_manifest(path: Path | str) -> list[Record]:
 
 def unread_columns(path: Path | str) -> list[str]:
     """The columns of a manifest that nothing is read from; errors as `read_manifest`."""
+    file = _table(path)
+    _, first = next(_rows(file), ("", {}))
+    read = set(_columns(file, list(first)).values()) if first else set()
+    return [name for name in first if name not in read]
+
+
+def _table(path: Path | str) -> Path:
     file = Path(os.path.abspath(path))
-    file = file / "manifest.csv" if file.is_dir() else file
-    header = list(next(_rows(file), ("", {}))[1])
-    return [name for name in header if name not in _columns(file, header).values()] if header else []
+    return file / "manifest.csv" if file.is_dir() else file
 
 
 def write_manifest(path: Path | str, records: Sequence[Record], base: Path | str | None = None) -> None:

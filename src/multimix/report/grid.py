@@ -110,11 +110,12 @@ def _of_source(cells: Sequence[Cell], source: str, samples: int) -> Iterator[tup
         patients = judged["patient"].tolist()
         parts = [one[name].score for one in each]
         trivial = [cell.trivial[source, name] for cell in cells if (source, name) in cell.trivial]
-        result = _over_patients_and_seeds(patients, parts, samples)
-        low, high = np.clip([result.low, result.high], *_range(name))
-        if name == "ece":  # no bootstrap holds it, see `evaluate`
-            low = high = np.nan
         seeds = tuple(float(part(np.ones((1, len(patients))))[0]) for part in parts)
+        if name in metrics.NO_INTERVAL:
+            result = Estimate(float(np.mean(seeds)), float("nan"), float("nan"))
+        else:
+            result = _over_patients_and_seeds(patients, parts, samples)
+        low, high = np.clip([result.low, result.high], *_range(name))
         beside = float(np.mean(trivial)) if len(trivial) == len(cells) else None
         yield name, Score(Estimate(result.value, float(low), float(high), beside), seeds)
 
