@@ -82,7 +82,15 @@ ABLATIONS = {
 }
 """Ours, and what each ingredient adds: a row leaves one out, or has one that did not help."""
 
-METHODS = PAPER_METHODS | ABLATIONS
+STYLED = {
+    "u-net-style": Method("U-Net + style", segment=True, style=True),
+    "enc-style": Method("Enc + style", classify=True, style=True, class_style=True),
+    "umtl-s-style": replace(OURS, name="UMTL-S + style", pseudo_labels=False),
+}
+"""Supervised methods with the augmentation of OURS, and its location head where there are both tasks: the strongest
+baselines. The last has the flags of `multimix-plus-no-pseudo-labels`; its hyper-parameters are chosen for it."""
+
+METHODS = PAPER_METHODS | STYLED | ABLATIONS
 
 
 def method(name: str) -> Method:
