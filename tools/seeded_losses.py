@@ -3,8 +3,8 @@
     python tools/seeded_losses.py > before.json      # on the commit before
     python tools/seeded_losses.py --against before.json
 
-Hashes are comparable on one machine only: processor, library versions and threads decide the last digits. The hashes are of
-the loss terms in the log and of the tensors of the network, so that names in files may change.
+Hashes are comparable on one machine only: processor, library versions and threads decide the last digits. They cover
+the loss terms in the log and the tensors of the network, so that names in files may change.
 """
 
 import argparse
