@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from multimix.familiarity import Familiarity, Gaussian
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.predict import Predictor
 from multimix.reliability import Reliability
 from multimix.types import ModelOutput

@@ -22,7 +22,7 @@ from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summa
 from multimix.checkpoint import BEST, LAST, load_model, load_state, save_model
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment import Cell, Spec
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
 from multimix.runlog import read_log

@@ -33,7 +33,7 @@ from multimix.checkpoint import (
 )
 from multimix.errors import CheckpointError, MultimixError
 from multimix.familiarity import Familiarity, Gaussian
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability
 
 SPEC = ModelSpec(

@@ -7,7 +7,7 @@ import torch
 
 from multimix.algorithm import Objective, total
 from multimix.config import ObjectiveConfig
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 

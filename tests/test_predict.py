@@ -13,7 +13,7 @@ from bright import WIDTHS, half, picky, predictor
 from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import CheckpointError, ImageError, UsageError
 from multimix.io.writers import write_png
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
 from multimix.types import Prediction, Radiograph

@@ -11,7 +11,7 @@ import tiny
 from multimix.algorithm import Objective, gradient
 from multimix.checkpoint import load_model
 from multimix.config import ObjectiveConfig
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.recorded import WARM_UP, RecordedGradient
 from multimix.trainer import Progress, train
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability
 from multimix.types import ModelOutput
 from multimix.validation import ValidationSet, measure_reliability, score_in_words, validate

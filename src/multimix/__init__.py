@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from multimix.checkpoint import load_released as load_released
-    from multimix.model import MultiMix as MultiMix
+    from multimix.networks.model import MultiMix as MultiMix
     from multimix.predict import load as load
 
 __version__ = "0.1.0"
 
 _WHERE = {
-    "MultiMix": "multimix.model",
+    "MultiMix": "multimix.networks.model",
     "load": "multimix.predict",
     "load_released": "multimix.checkpoint",
 }

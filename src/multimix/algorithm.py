@@ -8,7 +8,6 @@ from torch import Generator, Tensor, cat, maximum, nn, no_grad, stack, where
 from torch.nn.functional import one_hot
 
 from multimix.config import ObjectiveConfig
-from multimix.layers import PIXELS_AT_ONCE
 from multimix.losses import (
     CONSISTENCIES,
     classification_loss,
@@ -18,7 +17,8 @@ from multimix.losses import (
     pseudo_mask_loss,
     soft_label_loss,
 )
-from multimix.model import MultiMix
+from multimix.networks.layers import PIXELS_AT_ONCE
+from multimix.networks.model import MultiMix
 from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled
 
 WEIGHTS = {

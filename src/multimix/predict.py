@@ -17,7 +17,7 @@ from multimix.checkpoint import load_model
 from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import to_model_size
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability, names
 from multimix.types import NONE, Prediction, Radiograph
 

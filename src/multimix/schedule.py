@@ -5,7 +5,7 @@ import math
 import torch
 
 from multimix.config import OptimConfig, RunConfig
-from multimix.layers import PIXELS_AT_ONCE
+from multimix.networks.layers import PIXELS_AT_ONCE
 
 
 def parts(config: RunConfig, device: torch.device) -> int:

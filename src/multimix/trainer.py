@@ -36,7 +36,7 @@ from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.guards import alone, deferred_interrupt, enough_memory
 from multimix.io.writers import atomic_write, write_json
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.prepare import Prepared, prepare
 from multimix.recipes import method
 from multimix.recorded import gradient_on

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from multimix.familiarity import Familiarity, cut_outs, learn_familiarity, thumbnails
 from multimix.metrics import accuracy, auc, balanced_log_loss
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability, best_temperature, measure_classes
 
 

@@ -17,7 +17,7 @@ from multimix.audit.findings import Finding, Unchecked
 from multimix.audit.material import Material
 from multimix.checkpoint import BEST, LAST, read_tensors
 from multimix.errors import CheckpointError
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.prepare import validation_set
 from multimix.seeds import derive, generator
 from multimix.types import LossBreakdown

@@ -15,7 +15,7 @@ from torch import Tensor
 from multimix.algorithm import Objective, gradient
 from multimix.bench.timing import compare
 from multimix.config import RunConfig
-from multimix.model import MultiMix
+from multimix.networks.model import MultiMix
 from multimix.recipes import paper
 from multimix.recorded import gradient_on
 from multimix.schedule import parts

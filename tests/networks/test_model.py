@@ -8,8 +8,8 @@ import torch
 
 import multimix
 from multimix.errors import UsageError
-from multimix.layers import channels_last, is_channels_last
-from multimix.model import MultiMix
+from multimix.networks.layers import channels_last, is_channels_last
+from multimix.networks.model import MultiMix
 from multimix.types import ModelOutput
 
 SMALL = Path(__file__).parent / "reference" / "small_parity.npz"

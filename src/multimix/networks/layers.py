@@ -44,7 +44,7 @@ def is_channels_last(x: Tensor) -> bool:
 def _kernels() -> ModuleType | None:
     """`fused`, where Triton is there and can compile it: it takes a C compiler and Python's headers."""
     try:
-        from multimix import fused
+        from multimix.networks import fused
 
         fused.pool(torch.zeros(1, 1, 2, 2, device="cuda"))
     except Exception as reason:  # whatever imports, compilers, linkers and drivers raise

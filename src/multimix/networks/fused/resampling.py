@@ -8,7 +8,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from multimix.fused.tiles import cut, tile
+from multimix.networks.fused.tiles import cut, tile
 
 TILE = 4096
 """Elements of a map that one program writes."""

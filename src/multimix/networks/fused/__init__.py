@@ -6,8 +6,8 @@ the kind of the map. Triton, which comes with torch for CUDA on Linux, compiles 
 is missing or cannot, `layers` does without.
 """
 
-from multimix.fused.drop import dropout
-from multimix.fused.normalisation import normalise
-from multimix.fused.resampling import pool, upsample_and_join
+from multimix.networks.fused.drop import dropout
+from multimix.networks.fused.normalisation import normalise
+from multimix.networks.fused.resampling import pool, upsample_and_join
 
 __all__ = ["dropout", "normalise", "pool", "upsample_and_join"]

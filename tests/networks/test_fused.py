@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multimix.layers import channels_last, convolve, dropout, normalise, pool, upsample_and_join
+from multimix.networks.layers import channels_last, convolve, dropout, normalise, pool, upsample_and_join
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

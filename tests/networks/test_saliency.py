@@ -2,7 +2,7 @@
 
 import torch
 
-from multimix.saliency import input_gradient
+from multimix.networks.saliency import input_gradient
 
 
 def linear(images: torch.Tensor) -> torch.Tensor:

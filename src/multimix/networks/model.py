@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
 from multimix.errors import UsageError
-from multimix.layers import (
+from multimix.networks.layers import (
     PIXELS_AT_ONCE,
     channels_last,
     convolve,
@@ -23,7 +23,7 @@ from multimix.layers import (
     pool,
     upsample_and_join,
 )
-from multimix.saliency import input_gradient
+from multimix.networks.saliency import input_gradient
 from multimix.types import ModelOutput, TaskLogits
 
 WIDTHS = (16, 32, 64, 128, 256)

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from multimix.layers import channels_last, convolve, dropout, normalise
+from multimix.networks.layers import channels_last, convolve, dropout, normalise
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 

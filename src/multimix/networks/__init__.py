@@ -1,0 +1,1 @@
+"""The network and its layers, its saliency, and weights turned into a network again. Imports torch."""
