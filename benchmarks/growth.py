@@ -49,8 +49,8 @@ def measure(folder: Path) -> dict[str, float]:
     from multimix.data.splits import select
     from multimix.evaluate import evaluate_source
     from multimix.predict import load
-    from multimix.prepare import prepare
-    from multimix.trainer import Trainer
+    from multimix.training.prepare import prepare
+    from multimix.training.trainer import Trainer
 
     config = RunConfig.from_mapping(
         {

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from multimix.config import RunConfig
 from multimix.data.phantom import write_dataset
-from multimix.prepare import prepare
 from multimix.recipes import METHODS, OURS, ours
-from multimix.trainer import Trainer
+from multimix.training.prepare import prepare
+from multimix.training.trainer import Trainer
 
 
 def measure(size: int, rounds: int, precision: str) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 All five streams go through encoder, decoder and saliency, the saliency by a forward pass of its own, dropout and
 normalisation are the framework's modules, tensors lie in the ordinary layout. The mathematics is that of
-`multimix.networks.model` and `multimix.algorithm`; tests hold the two to equal losses and gradients with dropout off.
+`multimix.networks.model` and `multimix.training.algorithm`; tests hold the two to equal losses and gradients with dropout off.
 """
 
 import torch

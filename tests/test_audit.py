@@ -29,11 +29,11 @@ from multimix.errors import CheckpointError, MultimixError
 from multimix.evaluate import evaluate_source, write_scores
 from multimix.io.writers import write_json
 from multimix.predict import load
-from multimix.prepare import Prepared
 from multimix.reliability import Reliability
-from multimix.trainer import train
+from multimix.training.prepare import Prepared
+from multimix.training.trainer import train
+from multimix.training.validation import ValidationSet
 from multimix.types import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, Record, TwoViews
-from multimix.validation import ValidationSet
 
 
 def config(manifest: Path, **changes: Any) -> Any:

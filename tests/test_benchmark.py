@@ -25,7 +25,7 @@ from multimix.experiment import Cell, Spec
 from multimix.networks.model import MultiMix
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
-from multimix.runlog import read_log
+from multimix.training.runlog import read_log
 from multimix.types import Record
 
 SPEC = """
@@ -258,7 +258,7 @@ def test_without_data_it_says_so(tmp_path: Path, spec_file: Path) -> None:
 def test_a_second_benchmark_in_the_same_folder_is_refused(
     manifest: Path, spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multimix.guards.PATIENCE", 0.1)
+    monkeypatch.setattr("multimix.training.guards.PATIENCE", 0.1)
     out, refused = tmp_path / "out", []
 
     def begin_another(now: Sequence[CellState]) -> None:

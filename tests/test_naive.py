@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from multimix.algorithm import Objective, total
 from multimix.config import ObjectiveConfig
 from multimix.networks.model import MultiMix
+from multimix.training.algorithm import Objective, total
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 

@@ -27,14 +27,14 @@ import numpy as np
 import torch
 from scipy.stats import t
 
-from multimix.augment import strong_view
 from multimix.checkpoint import BEST, load_model
 from multimix.config import RunConfig
 from multimix.metrics import calibration_error
-from multimix.prepare import prepare
 from multimix.reliability import Reliability, best_temperature
 from multimix.report.cells import Cell, read_benchmark
-from multimix.seeds import generator
+from multimix.training.augment import strong_view
+from multimix.training.prepare import prepare
+from multimix.training.seeds import generator
 
 VIEWS = 8
 """Views of a validation image, so that the draw of views hardly moves the temperature."""

@@ -28,7 +28,7 @@ from multimix.io.resize import to_model_size
 from multimix.metrics import calibration_error
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability, covered
-from multimix.seeds import generator
+from multimix.training.seeds import generator
 from multimix.types import Record
 
 PHOTOGRAPHS = (

@@ -18,7 +18,7 @@ from multimix.evaluate import evaluate_source, write_scores
 from multimix.predict import load
 from multimix.predict_files import Summary, predict_files
 from multimix.recipes import recipe
-from multimix.trainer import Progress, train
+from multimix.training.trainer import Progress, train
 from multimix.types import Estimate, Report, Scores
 
 CLASS_LABELS, MASK_LABELS = 40, 8

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 import tiny
 from multimix.data.manifest import read_manifest
-from multimix.trainer import train as train_run
+from multimix.training.trainer import train as train_run
 
 Words = list[str | Path]
 

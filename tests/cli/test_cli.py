@@ -19,7 +19,7 @@ from PIL import Image
 
 import multimix
 import multimix.data.phantom
-import multimix.trainer
+import multimix.training.trainer
 import tiny
 from multimix.checkpoint import LAST, load_state
 from multimix.config import RunConfig
@@ -57,7 +57,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    multimix.trainer.train(tiny.run_config(manifest), folder)
+    multimix.training.trainer.train(tiny.run_config(manifest), folder)
     return folder
 
 
@@ -192,7 +192,7 @@ def test_predict_says_why_an_input_was_not_answered(run: Run, trained: Path, tmp
 
 def test_evaluate_refuses_what_the_run_learned_from(run: Run, tmp_path: Path) -> None:
     manifest = tiny.write_xrays(tmp_path / "data")
-    multimix.trainer.train(tiny.run_config(manifest), tmp_path / "run")
+    multimix.training.trainer.train(tiny.run_config(manifest), tmp_path / "run")
     assert run("evaluate", tmp_path / "run").code == 0
     before = sorted((tmp_path / "run").rglob("*"))
     swap = {"train": "test", "test": "train"}
@@ -361,12 +361,12 @@ def test_an_existing_run_is_not_trained_over(run: Run, trained: Path, manifest: 
 def stopped(manifest: Path, tmp_path: Path) -> Path:
     """A run that Ctrl-C stopped after two of its four steps."""
 
-    def report(progress: multimix.trainer.Progress) -> None:
+    def report(progress: multimix.training.trainer.Progress) -> None:
         if progress.step == 1:
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        multimix.trainer.train(tiny.run_config(manifest), tmp_path / "stopped", report=report)
+        multimix.training.trainer.train(tiny.run_config(manifest), tmp_path / "stopped", report=report)
     assert load_state(tmp_path / "stopped" / LAST).step == 2
     return tmp_path / "stopped"
 
@@ -417,13 +417,13 @@ def test_resume_where_there_is_nothing(run: Run, manifest: Path, tmp_path: Path)
 def test_ctrl_c_says_how_to_go_on(
     run: Run, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one_step = multimix.trainer.Trainer.one_step
+    one_step = multimix.training.trainer.Trainer.one_step
 
-    def interrupted(self: multimix.trainer.Trainer) -> object:
+    def interrupted(self: multimix.training.trainer.Trainer) -> object:
         signal.raise_signal(signal.SIGINT)
         return one_step(self)
 
-    monkeypatch.setattr(multimix.trainer.Trainer, "one_step", interrupted)
+    monkeypatch.setattr(multimix.training.trainer.Trainer, "one_step", interrupted)
     answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
     assert answer.code == 130
     assert f"go on with `multimix train --out {tmp_path / 'run'} --resume`" in answer.err
@@ -543,7 +543,7 @@ def test_ctrl_c_before_the_run_began_promises_nothing(
     def interrupted(*arguments: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(multimix.trainer, "prepare", interrupted)
+    monkeypatch.setattr(multimix.training.trainer, "prepare", interrupted)
     answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
     assert answer.code == 130
     assert "--resume" not in answer.err

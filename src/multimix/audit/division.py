@@ -12,9 +12,9 @@ from multimix.audit.findings import Finding, Severity, Unchecked
 from multimix.audit.material import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
 from multimix.audit.thumbnails import high_passed, thumbnails
 from multimix.errors import CheckpointError
-from multimix.prepare import Prepared
+from multimix.training.prepare import Prepared
+from multimix.training.validation import ValidationSet
 from multimix.types import Record
-from multimix.validation import ValidationSet
 
 THUMBNAIL = 48
 """Side in pixels of the thumbnails that are compared."""

@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from multimix.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.audit.findings import Finding, Unchecked
 from multimix.audit.material import Material
 from multimix.checkpoint import BEST, LAST, read_tensors
 from multimix.errors import CheckpointError
 from multimix.networks.model import MultiMix
-from multimix.prepare import validation_set
-from multimix.seeds import derive, generator
+from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
+from multimix.training.prepare import validation_set
+from multimix.training.seeds import derive, generator
+from multimix.training.validation import validate
 from multimix.types import LossBreakdown
-from multimix.validation import validate
 
 BATCHES = 3
 """Batches in which a term may show a gradient."""

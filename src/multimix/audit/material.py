@@ -20,10 +20,10 @@ from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.manifest import SPLITS, read_manifest
 from multimix.data.sets import TrainingSets, hidden
-from multimix.data.streams import Streams
 from multimix.errors import CheckpointError, ManifestError
 from multimix.recipes import Method, method
-from multimix.runlog import read_log
+from multimix.training.runlog import read_log
+from multimix.training.streams import Streams
 from multimix.types import Record
 
 TRAINING_ROLES = ("labelled_classes", "unlabelled_classes", "labelled_masks", "unlabelled_masks")

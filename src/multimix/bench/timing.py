@@ -10,7 +10,7 @@ from functools import partial
 import torch
 import torch.nn.functional as F
 
-from multimix.recorded import WARM_UP
+from multimix.training.cuda_graph import WARM_UP
 
 CPU = torch.device("cpu")
 

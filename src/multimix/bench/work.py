@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multimix.algorithm import Objective, gradient
 from multimix.bench.timing import compare
 from multimix.config import RunConfig
 from multimix.networks.model import MultiMix
 from multimix.recipes import paper
-from multimix.recorded import gradient_on
-from multimix.schedule import parts
+from multimix.training.algorithm import Objective, gradient
+from multimix.training.cuda_graph import gradient_on
+from multimix.training.schedule import parts
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 NAIVE = Path(__file__).parents[3] / "benchmarks" / "naive.py"

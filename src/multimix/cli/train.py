@@ -140,7 +140,7 @@ def train(
     if stored is not None:
         _refuse_changes(out, stored, given)
     if tensorboard:
-        from multimix.runlog import board_writer
+        from multimix.training.runlog import board_writer
 
         board_writer()  # refused before anything is decoded or written
     _run(given, out, resume, tensorboard)
@@ -220,7 +220,7 @@ def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> None:
     from multimix.cli.progress import bar
-    from multimix.trainer import train as run
+    from multimix.training.trainer import train as run
 
     with bar("Decoding", "images") as decoding, bar("Training", "steps") as training:
         try:
@@ -275,8 +275,8 @@ def _not_measured(run: Path) -> str:
 
 def _made_of(run: Path) -> str:
     """' (what the validation score is made of)'; empty where the log has lost its scores."""
-    from multimix.runlog import read_log
-    from multimix.validation import score_in_words
+    from multimix.training.runlog import read_log
+    from multimix.training.validation import score_in_words
 
     lines = [line for line in read_log(run / "log.jsonl") if "score" in line]
     return f" ({score_in_words(lines[-1])})" if lines else ""

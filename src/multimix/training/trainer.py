@@ -20,7 +20,6 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from multimix.algorithm import Objective, teach
 from multimix.checkpoint import (
     BEST,
     LAST,
@@ -34,17 +33,18 @@ from multimix.checkpoint import (
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
-from multimix.guards import alone, deferred_interrupt, enough_memory
 from multimix.io.writers import atomic_write, write_json
 from multimix.networks.model import MultiMix
-from multimix.prepare import Prepared, prepare
 from multimix.recipes import method
-from multimix.recorded import gradient_on
-from multimix.runlog import RunLog
-from multimix.schedule import learning_rate, parts
-from multimix.seeds import derive, generator
+from multimix.training.algorithm import Objective, teach
+from multimix.training.cuda_graph import gradient_on
+from multimix.training.guards import alone, deferred_interrupt, enough_memory
+from multimix.training.prepare import Prepared, prepare
+from multimix.training.runlog import RunLog
+from multimix.training.schedule import learning_rate, parts
+from multimix.training.seeds import derive, generator
+from multimix.training.validation import measure_reliability, validate
 from multimix.types import LossBreakdown, MultiMixBatch
-from multimix.validation import measure_reliability, validate
 
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""

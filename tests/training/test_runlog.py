@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from multimix.errors import MultimixError, UsageError
-from multimix.runlog import RunLog, read_log
+from multimix.training.runlog import RunLog, read_log
 
 
 def test_lines_come_back_in_order(tmp_path: Path):

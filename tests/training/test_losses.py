@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from multimix.algorithm import total
 from multimix.config import ObjectiveConfig
-from multimix.losses import (
+from multimix.training.algorithm import total
+from multimix.training.losses import (
     classification_loss,
     dice_loss,
     location_loss,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from multimix.config import OptimConfig, RunConfig
-from multimix.schedule import learning_rate, parts
+from multimix.training.schedule import learning_rate, parts
 
 
 @pytest.mark.parametrize(

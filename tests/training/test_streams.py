@@ -11,8 +11,8 @@ import torch
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
-from multimix.data.streams import Pixels, Sampler, Streams, Walk, encode_labels
 from multimix.recipes import METHODS, OURS, TEACHER, Method
+from multimix.training.streams import Pixels, Sampler, Streams, Walk, encode_labels
 from multimix.types import MultiMixBatch, Record
 
 SIDE = 16

@@ -11,12 +11,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.augment import Exposure, Style, WeakView, amplitude_mix, boxes, sent, strong_view, weak_view
 from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.recipes import Method
-from multimix.seeds import derive, generator
+from multimix.training.augment import (
+    Exposure,
+    Style,
+    WeakView,
+    amplitude_mix,
+    boxes,
+    sent,
+    strong_view,
+    weak_view,
+)
+from multimix.training.seeds import derive, generator
 from multimix.types import (
     LabelledClasses,
     LabelledMasks,

@@ -8,7 +8,9 @@ from torch import Generator, Tensor, cat, maximum, nn, no_grad, stack, where
 from torch.nn.functional import one_hot
 
 from multimix.config import ObjectiveConfig
-from multimix.losses import (
+from multimix.networks.layers import PIXELS_AT_ONCE
+from multimix.networks.model import MultiMix
+from multimix.training.losses import (
     CONSISTENCIES,
     classification_loss,
     dice_loss,
@@ -17,8 +19,6 @@ from multimix.losses import (
     pseudo_mask_loss,
     soft_label_loss,
 )
-from multimix.networks.layers import PIXELS_AT_ONCE
-from multimix.networks.model import MultiMix
 from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled
 
 WEIGHTS = {

@@ -7,8 +7,8 @@ from torch import Generator, Tensor
 
 from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability
+from multimix.training.validation import ValidationSet, measure_reliability, score_in_words, validate
 from multimix.types import ModelOutput
-from multimix.validation import ValidationSet, measure_reliability, score_in_words, validate
 
 CPU = torch.device("cpu")
 SIDE = 4

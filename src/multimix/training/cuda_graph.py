@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from multimix.algorithm import Objective, gradient
+from multimix.training.algorithm import Objective, gradient
 from multimix.types import LossBreakdown, MultiMixBatch, tensors
 
 Gradient = Callable[[MultiMixBatch, Generator], LossBreakdown]

@@ -18,19 +18,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import multimix.trainer
+import multimix.training.trainer
 import tiny
-from multimix.algorithm import WEIGHTS
 from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors, save_model
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
-from multimix.guards import LOCK
-from multimix.prepare import prepare
 from multimix.recipes import METHODS
-from multimix.runlog import read_log
-from multimix.schedule import learning_rate
-from multimix.trainer import Progress, Trainer, train
+from multimix.training.algorithm import WEIGHTS
+from multimix.training.guards import LOCK
+from multimix.training.prepare import prepare
+from multimix.training.runlog import read_log
+from multimix.training.schedule import learning_rate
+from multimix.training.trainer import Progress, Trainer, train
 from multimix.types import MultiMixBatch, Record
 
 
@@ -156,7 +156,7 @@ def test_the_average_of_the_weights_is_what_is_kept(manifest: Path, tmp_path: Pa
     best = {k: v for k, v in tensors(tmp_path / "raw", BEST).items() if k.startswith("model.")}
     assert all(torch.equal(best[name], last[name]) for name in best)
     config = tiny.run_config(manifest, optim={"steps": 1, "average": 0.99})
-    trainer = Trainer(config, multimix.trainer.prepare(config), tmp_path / "mean")
+    trainer = Trainer(config, multimix.training.trainer.prepare(config), tmp_path / "mean")
     name = "encoder.blocks.0.conv1.weight"
     start = trainer.model.state_dict()[name].clone()
     trainer.run()
@@ -265,14 +265,14 @@ def test_ctrl_c_saves_and_resuming_leaves_no_trace(
 def test_ctrl_c_inside_a_step_waits_for_its_end(
     whole: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    validate = multimix.trainer.validate
+    validate = multimix.training.trainer.validate
 
     def interrupted(*arguments: Any) -> Any:
         if not (tmp_path / LAST).exists():
             ctrl_c()
         return validate(*arguments)
 
-    monkeypatch.setattr(multimix.trainer, "validate", interrupted)
+    monkeypatch.setattr(multimix.training.trainer, "validate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(long_run(manifest), tmp_path)
     state = load_state(tmp_path / LAST)
@@ -286,7 +286,7 @@ def test_ctrl_c_twice_does_not_wait(manifest: Path, tmp_path: Path, monkeypatch:
         ctrl_c()
         ctrl_c()
 
-    monkeypatch.setattr(multimix.trainer, "validate", slow)
+    monkeypatch.setattr(multimix.training.trainer, "validate", slow)
     with pytest.raises(KeyboardInterrupt):
         train(long_run(manifest, checkpoint_seconds=0), tmp_path)
     assert load_state(tmp_path / LAST).step == 3
@@ -295,13 +295,13 @@ def test_ctrl_c_twice_does_not_wait(manifest: Path, tmp_path: Path, monkeypatch:
 def test_ctrl_c_after_the_last_step_is_heard(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = multimix.trainer.Trainer._measure_reliability
+    measure = multimix.training.trainer.Trainer._measure_reliability
 
     def interrupted(self: Any) -> None:
         ctrl_c()
         measure(self)
 
-    monkeypatch.setattr(multimix.trainer.Trainer, "_measure_reliability", interrupted)
+    monkeypatch.setattr(multimix.training.trainer.Trainer, "_measure_reliability", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(long_run(manifest), tmp_path)
     assert load_state(tmp_path / LAST).step == 13
@@ -405,7 +405,7 @@ def test_a_learning_rate_that_is_far_too_high(manifest: Path, tmp_path: Path) ->
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
     """The images of one step become NaN."""
-    batch, poisoned = multimix.data.streams.Streams.batch, []
+    batch, poisoned = multimix.training.streams.Streams.batch, []
 
     def broken(self: Any, at: int) -> MultiMixBatch:
         made = batch(self, at)
@@ -415,7 +415,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int) -> list[int]:
             made.labelled_masks.images.fill_(float("nan"))
         return made
 
-    monkeypatch.setattr(multimix.data.streams.Streams, "batch", broken)
+    monkeypatch.setattr(multimix.training.streams.Streams, "batch", broken)
     return poisoned
 
 
@@ -452,7 +452,7 @@ def test_any_other_error_is_passed_on_as_it_is(manifest: Path, tmp_path: Path) -
 
 def test_patience(manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.7, 0.7, 0.6, 0.9])
-    monkeypatch.setattr(multimix.trainer, "validate", lambda *arguments: {"score": next(scores)})
+    monkeypatch.setattr(multimix.training.trainer, "validate", lambda *arguments: {"score": next(scores)})
     config = long_run(manifest, validate_every=2, patience=2)
     trainer = train(config, tmp_path)
     assert (trainer.step, trainer.best_score, trainer.stale) == (8, 0.7, 2)
@@ -573,7 +573,7 @@ def test_a_device_that_is_not_there(manifest: Path, tmp_path: Path) -> None:
 
 
 def test_one_step_leaves_the_global_generators_alone(whole: Path, manifest: Path, tmp_path: Path) -> None:
-    prepared = multimix.trainer.prepare(long_run(manifest))
+    prepared = multimix.training.trainer.prepare(long_run(manifest))
     trainer = Trainer(long_run(manifest), prepared, tmp_path)
     before = torch.get_rng_state()
     trainer.one_step()

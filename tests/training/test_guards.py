@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from multimix.errors import MultimixError, UsageError
-from multimix.guards import alone
+from multimix.training.guards import alone
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from multimix.guards import alone
+from multimix.training.guards import alone
 with alone(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
@@ -22,7 +22,7 @@ with alone(Path(sys.argv[1])):
 def test_a_second_process_is_refused_until_the_first_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multimix.guards.PATIENCE", 0.1)
+    monkeypatch.setattr("multimix.training.guards.PATIENCE", 0.1)
     folder = tmp_path / "new" / "run"
     with subprocess.Popen([sys.executable, "-c", HOLD, folder], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None

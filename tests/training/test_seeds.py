@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from multimix.seeds import derive, generator
+from multimix.training.seeds import derive, generator
 
 
 def test_a_seed_is_the_same_on_every_machine():

@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from multimix.algorithm import Objective, gradient, teach, total
 from multimix.config import ObjectiveConfig
-from multimix.losses import dice_loss, segmentation_consistency
 from multimix.networks import model as network
 from multimix.networks.model import MultiMix
 from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, TEACHER, Method
+from multimix.training.algorithm import Objective, gradient, teach, total
+from multimix.training.losses import dice_loss, segmentation_consistency
 from multimix.types import (
     LabelledClasses,
     LabelledMasks,

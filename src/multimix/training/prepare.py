@@ -15,10 +15,10 @@ from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.sets import TrainingSets, training_sets
 from multimix.data.splits import fingerprint
-from multimix.data.streams import Streams, encode_labels
 from multimix.errors import SplitError
 from multimix.recipes import method
-from multimix.validation import ValidationSet
+from multimix.training.streams import Streams, encode_labels
+from multimix.training.validation import ValidationSet
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import tiny
-from multimix.algorithm import Objective, gradient
 from multimix.checkpoint import load_model
 from multimix.config import ObjectiveConfig
 from multimix.networks.model import MultiMix
-from multimix.recorded import WARM_UP, RecordedGradient
-from multimix.trainer import Progress, train
+from multimix.training.algorithm import Objective, gradient
+from multimix.training.cuda_graph import WARM_UP, RecordedGradient
+from multimix.training.trainer import Progress, train
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Generator, Tensor
 
-from multimix.augment import (
+from multimix.training.augment import (
     STRONG_OPERATIONS,
     Affine,
     Exposure,
