@@ -22,12 +22,12 @@ from multimix.audit.arithmetic import impossible_means
 from multimix.audit.evaluations import read_evaluation
 from multimix.audit.material import locate, open_material
 from multimix.audit.normalisation import streams_out_of_range
-from multimix.checkpoint import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, MultimixError
 from multimix.evaluate import evaluate_source, write_scores
 from multimix.io.writers import write_json
+from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.predict import load
 from multimix.reliability import Reliability
 from multimix.training.prepare import Prepared

@@ -19,9 +19,9 @@ from PIL import Image
 
 import tiny
 from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary, write_examples
-from multimix.checkpoint import BEST, LAST, load_model, load_state, save_model
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment import Cell, Spec
+from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
 from multimix.networks.model import MultiMix
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability

@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from bright import WIDTHS, half, picky, predictor
-from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import CheckpointError, ImageError, UsageError
 from multimix.io.writers import write_png
+from multimix.networks.load import ModelSpec, save_model
 from multimix.networks.model import MultiMix
 from multimix.predict import Predictor, load
 from multimix.reliability import Reliability

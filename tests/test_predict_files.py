@@ -16,9 +16,9 @@ from PIL import Image
 import studies
 import tiny
 from bright import WIDTHS, half, picky, predictor
-from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import MultimixError, UsageError
 from multimix.io.writers import write_png
+from multimix.networks.load import ModelSpec, save_model
 from multimix.predict_files import Summary, predict_files
 from multimix.types import Prediction, Radiograph
 

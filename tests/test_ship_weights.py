@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import multimix
-from multimix.checkpoint import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
 from multimix.config import RunConfig
 from multimix.errors import CheckpointError, UsageError
 from multimix.io.writers import write_json
+from multimix.networks.load import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
 from multimix.reliability import Reliability
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from scipy.stats import t
 
-from multimix.checkpoint import BEST, load_model
 from multimix.config import RunConfig
 from multimix.metrics import calibration_error
+from multimix.networks.load import BEST, load_model
 from multimix.reliability import Reliability, best_temperature
 from multimix.report.cells import Cell, read_benchmark
 from multimix.training.augment import strong_view

@@ -21,10 +21,10 @@ from typing import Any
 
 import torch
 
-from multimix.checkpoint import BEST, LoadedModel, load_model, read_tensors, write_tensors
 from multimix.config import RunConfig
 from multimix.errors import CheckpointError, MultimixError, UsageError
 from multimix.io.writers import atomic_write, write_json
+from multimix.networks.load import BEST, LoadedModel, load_model, read_tensors, write_tensors
 from multimix.weights import FOLDER
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multimix.checkpoint import load_released as load_released
+    from multimix.networks.load import load_released as load_released
     from multimix.networks.model import MultiMix as MultiMix
     from multimix.predict import load as load
 
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "MultiMix": "multimix.networks.model",
     "load": "multimix.predict",
-    "load_released": "multimix.checkpoint",
+    "load_released": "multimix.networks.load",
 }
 __all__ = ["MultiMix", "__version__", "load", "load_released"]
 

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from multimix.checkpoint import load_model
 from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import to_model_size
+from multimix.networks.load import load_model
 from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability, names
 from multimix.types import NONE, Prediction, Radiograph

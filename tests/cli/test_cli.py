@@ -21,9 +21,9 @@ import multimix
 import multimix.data.phantom
 import multimix.training.trainer
 import tiny
-from multimix.checkpoint import LAST, load_state
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
+from multimix.networks.load import LAST, load_state
 from multimix.recipes import recipe
 
 Run = Callable[..., tiny.Answer]

@@ -10,8 +10,8 @@ import torch
 
 import tiny
 from multimix import weights
-from multimix.checkpoint import ModelSpec, save_model
 from multimix.errors import MultimixError
+from multimix.networks.load import ModelSpec, save_model
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from multimix.checkpoint import ModelSpec, save_model
+from multimix.networks.load import ModelSpec, save_model
 
 SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=(4, 4, 8, 8, 8))
 

@@ -20,11 +20,11 @@ from services import client_of, encoded, file_of, opened
 
 import studies
 from bright import picky
-from multimix.checkpoint import ModelSpec
 from multimix.cli.serve import serve
 from multimix.errors import UsageError
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image_bytes
+from multimix.networks.load import ModelSpec
 from multimix.predict import Predictor, load
 from multimix.serve.about import about
 from multimix.serve.app import create_app

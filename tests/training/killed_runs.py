@@ -18,7 +18,7 @@ import scipy.optimize  # noqa: F401  likewise
 import torch
 
 from multimix import cli, trainer
-from multimix.checkpoint import LAST, load_state
+from multimix.networks.load import LAST, load_state
 
 
 def start(arguments: list[str], out: Path) -> int:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import tiny
-from multimix.checkpoint import load_model
 from multimix.config import ObjectiveConfig
+from multimix.networks.load import load_model
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import Objective, gradient
 from multimix.training.cuda_graph import WARM_UP, RecordedGradient

@@ -20,10 +20,10 @@ from torch import Tensor
 
 import multimix.training.trainer
 import tiny
-from multimix.checkpoint import BEST, LAST, load_model, load_state, read_tensors, save_model
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.networks.load import BEST, LAST, load_model, load_state, read_tensors, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
 from multimix.training.guards import LOCK

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from multimix.audit.evaluations import Evaluation
 from multimix.audit.findings import Finding, Severity, Unchecked
 from multimix.audit.material import Material, locate
-from multimix.checkpoint import BEST
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
+from multimix.networks.load import BEST
 from multimix.reliability import Reliability
 from multimix.types import Record
 

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from multimix.audit.findings import Finding, Unchecked
 from multimix.audit.material import Material
-from multimix.checkpoint import BEST, LAST, read_tensors
 from multimix.errors import CheckpointError
+from multimix.networks.load import BEST, LAST, read_tensors
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.training.prepare import validation_set

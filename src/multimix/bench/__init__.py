@@ -22,8 +22,8 @@ from torch import Tensor
 from multimix.bench.operations import count, shares
 from multimix.bench.timing import compare, copied, memory, peak, timed
 from multimix.bench.work import Step, inference, naive
-from multimix.checkpoint import ModelSpec, save_model
 from multimix.io.writers import write_png
+from multimix.networks.load import ModelSpec, save_model
 from multimix.training.augment import WeakView, strong_view, weak_view
 from multimix.training.seeds import generator
 from multimix.training.streams import Pixels

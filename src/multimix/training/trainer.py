@@ -20,7 +20,11 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from multimix.checkpoint import (
+from multimix.config import OptimConfig, RunConfig
+from multimix.data.splits import write_split
+from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.io.writers import atomic_write, write_json
+from multimix.networks.load import (
     BEST,
     LAST,
     ModelSpec,
@@ -30,10 +34,6 @@ from multimix.checkpoint import (
     save_model,
     save_state,
 )
-from multimix.config import OptimConfig, RunConfig
-from multimix.data.splits import write_split
-from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
-from multimix.io.writers import atomic_write, write_json
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach

@@ -7,7 +7,7 @@ import pytest
 import torch
 from orthanc import Orthanc
 
-from multimix.checkpoint import BEST, ModelSpec, save_model
+from multimix.networks.load import BEST, ModelSpec, save_model
 
 
 @pytest.fixture(scope="session")

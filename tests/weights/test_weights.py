@@ -12,11 +12,11 @@ import torch
 
 import multimix
 from multimix import weights
-from multimix.checkpoint import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
 from multimix.errors import CheckpointError, UsageError
+from multimix.networks.load import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
 from multimix.weights import shipped_file, shipped_names
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def save(file: Path, classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")) -> Path:

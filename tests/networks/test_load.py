@@ -19,7 +19,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import multimix
-from multimix.checkpoint import (
+from multimix.errors import CheckpointError, MultimixError
+from multimix.familiarity import Familiarity, Gaussian
+from multimix.networks.load import (
     BEST,
     ModelSpec,
     TrainingState,
@@ -31,8 +33,6 @@ from multimix.checkpoint import (
     save_state,
     write_tensors,
 )
-from multimix.errors import CheckpointError, MultimixError
-from multimix.familiarity import Familiarity, Gaussian
 from multimix.networks.model import MultiMix
 from multimix.reliability import Reliability
 
