@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from multimix.familiarity import Familiarity, Gaussian
+from multimix.inference.predictor import Predictor
 from multimix.networks.model import MultiMix
-from multimix.predict import Predictor
 from multimix.reliability import Reliability
 from multimix.types import ModelOutput
 

@@ -26,9 +26,9 @@ from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, MultimixError
 from multimix.evaluate import evaluate_source, write_scores
+from multimix.inference.predictor import load
 from multimix.io.writers import write_json
 from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
-from multimix.predict import load
 from multimix.reliability import Reliability
 from multimix.training.prepare import Prepared
 from multimix.training.trainer import train

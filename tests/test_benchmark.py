@@ -21,9 +21,9 @@ import tiny
 from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary, write_examples
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment import Cell, Spec
+from multimix.inference.predictor import Predictor, load
 from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
 from multimix.networks.model import MultiMix
-from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
 from multimix.training.runlog import read_log
 from multimix.types import Record

@@ -16,11 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 import multimix
 from multimix.data.manifest import read_manifest
 from multimix.errors import ManifestError
+from multimix.inference.predictor import Predictor
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import read_per_image
 from multimix.io.writers import write_png
-from multimix.predict import Predictor
 from multimix.types import Record
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,15 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from multimix.inference.predictor import load as load
     from multimix.networks.load import load_released as load_released
     from multimix.networks.model import MultiMix as MultiMix
-    from multimix.predict import load as load
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "MultiMix": "multimix.networks.model",
-    "load": "multimix.predict",
+    "load": "multimix.inference.predictor",
     "load_released": "multimix.networks.load",
 }
 __all__ = ["MultiMix", "__version__", "load", "load_released"]

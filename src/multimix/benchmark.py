@@ -32,11 +32,11 @@ from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluate import evaluate_source, write_scores
 from multimix.experiment import Cell, Spec
+from multimix.inference.predictor import Predictor, load
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
-from multimix.predict import Predictor, load
 from multimix.recipes import method
 from multimix.training.guards import alone
 from multimix.training.trainer import train

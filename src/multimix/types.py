@@ -261,7 +261,7 @@ class Prediction:
 
 @runtime_checkable
 class Judged(Protocol):
-    """What can be evaluated: multimix.predict.Predictor is one."""
+    """What can be evaluated: multimix.inference.predictor.Predictor is one."""
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import services
 
-from multimix.predict import Predictor, load
+from multimix.inference.predictor import Predictor, load
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Limits, Settings

@@ -11,7 +11,7 @@ import pytest
 import services
 
 import studies
-from multimix.predict import Predictor
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.schemas import ANSWERS_EXAMPLE, Answers

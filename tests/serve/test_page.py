@@ -16,7 +16,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 import studies
-from multimix.predict import Predictor
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Settings

@@ -22,10 +22,10 @@ import studies
 from bright import picky
 from multimix.cli.serve import serve
 from multimix.errors import UsageError
+from multimix.inference.predictor import Predictor, load
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image_bytes
 from multimix.networks.load import ModelSpec
-from multimix.predict import Predictor, load
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.server import listen

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import services
 
+from multimix.inference.predictor import Predictor
+from multimix.inference.stability import Job, Work, changes
 from multimix.io.arrays import as_radiograph
-from multimix.predict import Predictor
 from multimix.serve.batching import Batcher
 from multimix.serve.budget import Budget
-from multimix.serve.work import Job, Work, changes
 
 
 def test_what_comes_while_a_batch_runs_is_the_next_batch():

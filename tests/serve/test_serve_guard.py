@@ -11,7 +11,7 @@ import pytest
 import services
 from services import client_of, encoded
 
-from multimix.predict import Predictor
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Settings

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from multimix.predict import Predictor
+    from multimix.inference.predictor import Predictor
     from multimix.types import Record, Scores
 
 
@@ -69,7 +69,7 @@ def evaluate(
     from rich.console import Console
 
     from multimix.evaluate import format_scores, write_scores
-    from multimix.predict import load
+    from multimix.inference.predictor import load
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)

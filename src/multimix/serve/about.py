@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multimix.inference.predictor import Predictor
 from multimix.io.dicom_objects import Algorithm, algorithm_of
-from multimix.predict import Predictor
 from multimix.serve.answers import NOTICE
 
 _SHOWN = ("accuracy", "auc", "dice")

@@ -15,13 +15,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from multimix.errors import ImageError
+from multimix.inference.stability import STABILITY, Result
 from multimix.io.dicom_kind import ON_REQUEST
 from multimix.io.dicom_objects import Algorithm, answer_objects
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom
 from multimix.serve.decode import NAME
-from multimix.serve.work import STABILITY, Result
 from multimix.types import Prediction, Radiograph
 
 Format = Literal["json", "mask", "overlay", "saliency", "dicom"]

@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from multimix.predict import Predictor
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import About
 from multimix.serve.answers import Format, Wanted
 from multimix.serve.guard import Guard, Refused

@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from multimix.inference.stability import STABILITY
 from multimix.serve.answers import NOTICE
 from multimix.serve.uploads import FIELD
-from multimix.serve.work import STABILITY
 
 _WEIGHTS = "3b4fb0a1" * 8
 

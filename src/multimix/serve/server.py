@@ -8,7 +8,7 @@ import torch
 import uvicorn
 
 from multimix.errors import UsageError
-from multimix.predict import load
+from multimix.inference.predictor import load
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Settings

@@ -12,7 +12,8 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from multimix.errors import ImageError
-from multimix.predict import Predictor
+from multimix.inference.predictor import Predictor
+from multimix.inference.stability import Job, Result, Work
 from multimix.serve.about import About
 from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, refused, zipped
 from multimix.serve.batching import Batcher
@@ -22,7 +23,6 @@ from multimix.serve.guard import Refused
 from multimix.serve.metrics import Metrics
 from multimix.serve.settings import Limits
 from multimix.serve.uploads import Upload, check_length, drain, read_uploads
-from multimix.serve.work import Job, Result, Work
 from multimix.types import Radiograph
 
 

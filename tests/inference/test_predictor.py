@@ -11,10 +11,10 @@ import torch.nn.functional as F
 
 from bright import WIDTHS, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
+from multimix.inference.predictor import Predictor, load
 from multimix.io.writers import write_png
 from multimix.networks.load import ModelSpec, save_model
 from multimix.networks.model import MultiMix
-from multimix.predict import Predictor, load
 from multimix.reliability import Reliability
 from multimix.types import Prediction, Radiograph
 

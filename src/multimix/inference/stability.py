@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from multimix.inference.predictor import Predictor
 from multimix.io.resize import to_model_size
-from multimix.predict import Predictor
 from multimix.types import Prediction, Radiograph
 
 SHIFT = 0.02

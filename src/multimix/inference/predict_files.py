@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from multimix.answer_files import (
+from multimix.errors import ImageError, MultimixError, UsageError
+from multimix.inference.answer_files import (
     FOLDERS,
     OBJECTS,
     Answer,
@@ -25,12 +26,11 @@ from multimix.answer_files import (
     columns_for,
     write_answer,
 )
-from multimix.errors import ImageError, MultimixError, UsageError
+from multimix.inference.predictor import Predictor
 from multimix.io.dicom_kind import ON_REQUEST, OwnResult
 from multimix.io.readers import other_kinds
 from multimix.io.studies import Source, find_sources
 from multimix.io.writers import write_csv
-from multimix.predict import Predictor
 from multimix.types import Radiograph
 
 _In = TypeVar("_In")

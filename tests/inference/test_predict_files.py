@@ -17,9 +17,9 @@ import studies
 import tiny
 from bright import WIDTHS, half, picky, predictor
 from multimix.errors import MultimixError, UsageError
+from multimix.inference.predict_files import Summary, predict_files
 from multimix.io.writers import write_png
 from multimix.networks.load import ModelSpec, save_model
-from multimix.predict_files import Summary, predict_files
 from multimix.types import Prediction, Radiograph
 
 
@@ -229,7 +229,7 @@ def test_a_full_disk_ends_the_work_with_a_remedy(tmp_path: Path, monkeypatch: py
     def full(path: Path, pixels: np.ndarray) -> None:
         raise MultimixError(f"{path}: no space left on the disk")
 
-    monkeypatch.setattr("multimix.answer_files.write_png", full)
+    monkeypatch.setattr("multimix.inference.answer_files.write_png", full)
     with pytest.raises(MultimixError, match=re.escape("a.png: no space left")):
         predict_files(predictor(), [tmp_path / "a.png"], tmp_path / "out")
     assert _rows(tmp_path / "out") == []

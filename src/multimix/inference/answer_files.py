@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from multimix.errors import ImageError, UsageError
+from multimix.inference.predictor import Predictor
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.studies import Source
 from multimix.io.writers import atomic_write, write_png
-from multimix.predict import Predictor
 from multimix.types import Prediction, Radiograph
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""From radiographs to predictions, in memory and as files."""
