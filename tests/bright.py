@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.familiarity import Familiarity, Gaussian
 from multimix.inference.predictor import Predictor
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
+from multimix.reliability.ood import Familiarity, Gaussian
 from multimix.types import ModelOutput
 
 WIDTHS = (2, 2, 2, 2, 2)

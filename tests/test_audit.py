@@ -29,7 +29,7 @@ from multimix.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
 from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.training.prepare import Prepared
 from multimix.training.trainer import train
 from multimix.training.validation import ValidationSet

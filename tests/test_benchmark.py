@@ -24,7 +24,7 @@ from multimix.experiment import Cell, Spec
 from multimix.inference.predictor import Predictor, load
 from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.training.runlog import read_log
 from multimix.types import Record
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 
 ROOT = Path(__file__).resolve().parents[1]
 

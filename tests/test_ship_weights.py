@@ -17,7 +17,7 @@ from multimix.config import RunConfig
 from multimix.errors import CheckpointError, UsageError
 from multimix.io.writers import write_json
 from multimix.networks.load import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 
 ROOT = Path(__file__).resolve().parents[1]
 SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(4, 4, 8, 8, 8))

@@ -21,13 +21,13 @@ from torch import Tensor
 
 from multimix.data.manifest import read_manifest
 from multimix.errors import MultimixError, UsageError
-from multimix.familiarity import Familiarity
 from multimix.inference.predictor import Predictor, load
 from multimix.io.arrays import as_radiograph
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
 from multimix.metrics import calibration_error
-from multimix.reliability import Reliability, covered
+from multimix.reliability.calibration import Reliability, covered
+from multimix.reliability.ood import Familiarity
 from multimix.training.seeds import generator
 from multimix.types import Record
 

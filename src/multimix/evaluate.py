@@ -22,7 +22,7 @@ from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
-from multimix.reliability import covered
+from multimix.reliability.calibration import covered
 from multimix.types import NONE, Estimate, Judged, Prediction, Record, Scores
 
 

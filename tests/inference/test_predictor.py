@@ -15,7 +15,7 @@ from multimix.inference.predictor import Predictor, load
 from multimix.io.writers import write_png
 from multimix.networks.load import ModelSpec, save_model
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.types import Prediction, Radiograph
 
 

@@ -20,7 +20,6 @@ from torch import Tensor
 
 import multimix
 from multimix.errors import CheckpointError, MultimixError
-from multimix.familiarity import Familiarity, Gaussian
 from multimix.networks.load import (
     BEST,
     ModelSpec,
@@ -34,7 +33,8 @@ from multimix.networks.load import (
     write_tensors,
 )
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
+from multimix.reliability.ood import Familiarity, Gaussian
 
 SPEC = ModelSpec(
     classes=("normal", "pneumonia", "ångström"),

@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.training.validation import ValidationSet, measure_reliability, score_in_words, validate
 from multimix.types import ModelOutput
 

@@ -14,7 +14,7 @@ from multimix.audit.material import Material, locate
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
 from multimix.networks.load import BEST
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.types import Record
 
 HIGHER_IS_BETTER = ("accuracy", "auc", "dice", "jaccard")

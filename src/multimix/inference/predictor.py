@@ -18,7 +18,7 @@ from multimix.io.arrays import as_radiograph
 from multimix.io.resize import to_model_size
 from multimix.networks.load import load_model
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability, names
+from multimix.reliability.calibration import Reliability, names
 from multimix.types import NONE, Prediction, Radiograph
 
 _In = TypeVar("_In")

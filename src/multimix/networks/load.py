@@ -20,7 +20,7 @@ from torch import Tensor
 from multimix.errors import CheckpointError
 from multimix.io.writers import atomic_write
 from multimix.networks.model import MultiMix
-from multimix.reliability import Reliability
+from multimix.reliability.calibration import Reliability
 from multimix.weights import shipped_file, shipped_names
 
 BEST, LAST = "best.safetensors", "last.safetensors"

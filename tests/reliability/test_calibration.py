@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from multimix.metrics import calibration_error
-from multimix.reliability import (
+from multimix.reliability.calibration import (
     ENOUGH,
     Reliability,
     best_temperature,

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from multimix.familiarity import Familiarity
+from multimix.reliability.ood import Familiarity
 
 COVERAGE = 0.9
 """Share of images whose true class the prediction set is meant to hold."""

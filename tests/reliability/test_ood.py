@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multimix.familiarity import (
+from multimix.reliability.ood import (
     SIDE,
     Familiarity,
     Gaussian,

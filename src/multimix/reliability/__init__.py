@@ -1,0 +1,1 @@
+"""How far predictions may be believed: calibration, prediction sets, out-of-distribution detection."""
