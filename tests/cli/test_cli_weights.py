@@ -78,7 +78,7 @@ def test_serve_and_pacs_are_handed_the_file(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     server = pytest.importorskip("multimix.serve.server")
-    answerer = pytest.importorskip("multimix.serve.pacs.answerer")
+    answerer = pytest.importorskip("multimix.pacs.answerer")
     asked: list[Path] = []
 
     def noted(run: Path, *_: Any) -> None:
@@ -115,7 +115,7 @@ def test_a_name_that_is_none_is_one_line_with_those_there_are(
 def test_a_node_alone_cannot_fetch_again_what_failed(
     shipped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("multimix.serve.pacs.answerer")
+    pytest.importorskip("multimix.pacs.answerer")
     where = (
         "--port",
         "11112",

@@ -14,10 +14,10 @@ from multimix.cli.weights import only_model, weights_option
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
-    from multimix.serve.pacs.answerer import Answerer
-    from multimix.serve.pacs.config import PacsConfig
-    from multimix.serve.pacs.queue import Queue
-    from multimix.serve.pacs.worker import Worker
+    from multimix.pacs.answerer import Answerer
+    from multimix.pacs.config import PacsConfig
+    from multimix.pacs.queue import Queue
+    from multimix.pacs.worker import Worker
 
 QUEUE = "pacs-queue"
 SHOWN = 20
@@ -98,7 +98,7 @@ def run(
         )
     from pydicom import config as pydicom_config
 
-    from multimix.serve.pacs.answerer import Answerer
+    from multimix.pacs.answerer import Answerer
 
     # pydicom's warnings about malformed values quote them, and values are patient data.
     with pydicom_config.disable_value_validation(), _logging(logging.WARNING if once else logging.INFO):
@@ -124,7 +124,7 @@ def status(queue: Path, as_json: bool) -> None:
     """
     from sqlite3 import Error
 
-    from multimix.serve.pacs.rows import DONE, WAITING, QueueView, unusable
+    from multimix.pacs.rows import DONE, WAITING, QueueView, unusable
 
     view = QueueView(queue)
     try:
@@ -163,7 +163,7 @@ def _check_extra() -> None:
 
 def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     """The file's values, over which the options win."""
-    from multimix.serve.pacs.config import PacsConfig
+    from multimix.pacs.config import PacsConfig
 
     base = PacsConfig.read(file) if file is not None else PacsConfig()
     given: dict[str, Any] = {"queue": options["queue"]}
@@ -202,8 +202,8 @@ def _peer(text: str) -> dict[str, Any]:
 
 def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float, retry_failed: bool) -> None:
     from multimix.cli.progress import bar
-    from multimix.serve.pacs.queue import Queue
-    from multimix.serve.pacs.service import serving
+    from multimix.pacs.queue import Queue
+    from multimix.pacs.service import serving
 
     queue = Queue(Path(settings.queue))
     try:
@@ -225,7 +225,7 @@ def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float,
 
 
 def _summary(queue: "Queue", before: dict[str, int], finished: bool) -> None:
-    from multimix.serve.pacs.rows import WAITING
+    from multimix.pacs.rows import WAITING
 
     after = queue.counts()
     waiting = sum(after[state] for state in WAITING)
@@ -262,7 +262,7 @@ def _stoppable(worker: "Worker") -> Iterator[None]:
 @contextmanager
 def _logging(level: int) -> Iterator[None]:
     """Lines of the worker on standard error."""
-    logger, handler = logging.getLogger("multimix.serve.pacs"), logging.StreamHandler()
+    logger, handler = logging.getLogger("multimix.pacs"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     before = logger.level
     logger.addHandler(handler)

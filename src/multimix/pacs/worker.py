@@ -18,12 +18,12 @@ from dataclasses import dataclass, field
 
 from multimix.errors import MultimixError
 from multimix.io.limits import MAX_PIXELS
-from multimix.serve.pacs.answerer import Answerer
-from multimix.serve.pacs.archive import Archive
-from multimix.serve.pacs.config import RetryConfig
-from multimix.serve.pacs.outcomes import Refused, Sink, Unavailable
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.rows import DONE, WAITING, Row
+from multimix.pacs.answerer import Answerer
+from multimix.pacs.archive import Archive
+from multimix.pacs.config import RetryConfig
+from multimix.pacs.outcomes import Refused, Sink, Unavailable
+from multimix.pacs.queue import Queue
+from multimix.pacs.rows import DONE, WAITING, Row
 
 BATCH = 4
 """Images that are retrieved, decoded and answered together."""

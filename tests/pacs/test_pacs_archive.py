@@ -14,9 +14,9 @@ from orthanc import Orthanc, tool
 
 import studies
 from multimix.errors import UsageError
-from multimix.serve.pacs.archive import Archive
-from multimix.serve.pacs.config import Credentials, DicomWebConfig
-from multimix.serve.pacs.outcomes import Image, Refused, Result, Unavailable
+from multimix.pacs.archive import Archive
+from multimix.pacs.config import Credentials, DicomWebConfig
+from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
 
 Answer = tuple[int, dict[str, str], bytes]
 NOTHING: Answer = (200, {"Content-Type": "application/dicom+json"}, b"[]")

@@ -21,8 +21,8 @@ from typing import IO
 
 from multimix.errors import MultimixError, UsageError
 from multimix.io.writers import atomic_write
-from multimix.serve.pacs.outcomes import Image
-from multimix.serve.pacs.rows import QueueView, Row, connect, hashed, unusable
+from multimix.pacs.outcomes import Image
+from multimix.pacs.rows import QueueView, Row, connect, hashed, unusable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (

@@ -18,8 +18,8 @@ from pynetdicom import AE
 import studies
 from multimix.cli.pacs import pacs
 from multimix.errors import MultimixError, UsageError
-from multimix.serve.pacs.outcomes import Image
-from multimix.serve.pacs.queue import Queue
+from multimix.pacs.outcomes import Image
+from multimix.pacs.queue import Queue
 
 PROGRAM = "import sys; from multimix.cli.pacs import pacs; pacs.main(sys.argv[1:], prog_name='multimix pacs')"
 

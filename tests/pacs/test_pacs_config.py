@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from multimix.errors import UsageError
-from multimix.serve.pacs.config import Credentials, DicomWebConfig, NodeConfig, PacsConfig, is_loopback
+from multimix.pacs.config import Credentials, DicomWebConfig, NodeConfig, PacsConfig, is_loopback
 
 WHOLE = """
 queue: waiting

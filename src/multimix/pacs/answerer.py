@@ -15,8 +15,8 @@ from multimix.inference.predictor import Predictor, load
 from multimix.io.dicom_objects import Algorithm, algorithm_of, answer_objects, is_ours
 from multimix.io.readers import read_image_bytes
 from multimix.io.writers import atomic_write
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.rows import Row
+from multimix.pacs.queue import Queue
+from multimix.pacs.rows import Row
 from multimix.types import Prediction, Radiograph
 
 log = logging.getLogger(__name__)

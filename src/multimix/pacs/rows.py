@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from multimix.errors import MultimixError, UsageError
-from multimix.serve.pacs.outcomes import Image, Result
+from multimix.pacs.outcomes import Image, Result
 
 WAITING = ("found", "received", "answered")
 DONE = ("sent", "ignored", "failed")

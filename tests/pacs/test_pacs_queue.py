@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from multimix.errors import MultimixError, UsageError
-from multimix.serve.pacs.outcomes import Image
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.rows import QueueView
+from multimix.pacs.outcomes import Image
+from multimix.pacs.queue import Queue
+from multimix.pacs.rows import QueueView
 
 ONE, TWO = Image("1.2.1", "1.2", "1.3"), Image("1.2.2", "1.2", "1.3")
 

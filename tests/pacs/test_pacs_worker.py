@@ -16,14 +16,14 @@ import studies
 from bright import picky
 from multimix.io.limits import MAX_PIXELS
 from multimix.io.writers import atomic_write
-from multimix.serve.pacs import answerer as answering
-from multimix.serve.pacs import worker as working
-from multimix.serve.pacs.answerer import Answerer
-from multimix.serve.pacs.archive import Archive
-from multimix.serve.pacs.config import Credentials, DicomWebConfig, RetryConfig
-from multimix.serve.pacs.outcomes import Image, Refused, Result, Unavailable
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.worker import Backoff, Worker
+from multimix.pacs import answerer as answering
+from multimix.pacs import worker as working
+from multimix.pacs.answerer import Answerer
+from multimix.pacs.archive import Archive
+from multimix.pacs.config import Credentials, DicomWebConfig, RetryConfig
+from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
+from multimix.pacs.queue import Queue
+from multimix.pacs.worker import Backoff, Worker
 
 
 def encoded(data: Dataset) -> bytes:

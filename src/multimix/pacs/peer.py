@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, Association, build_context
 
-from multimix.serve.pacs.config import PeerConfig
-from multimix.serve.pacs.outcomes import Refused, Result, Unavailable
+from multimix.pacs.config import PeerConfig
+from multimix.pacs.outcomes import Refused, Result, Unavailable
 
 TIMEOUT = 60.0
 """Seconds to wait for an answer."""

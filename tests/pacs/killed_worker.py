@@ -19,13 +19,13 @@ import pydicom
 import torch
 from orthanc import Orthanc
 
-import multimix.serve.pacs.service  # noqa: F401  imported once, before forking
+import multimix.pacs.service  # noqa: F401  imported once, before forking
 import studies
 from multimix.cli.pacs import pacs
-from multimix.serve.pacs.answerer import Answerer
-from multimix.serve.pacs.outcomes import Image
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.rows import QueueView
+from multimix.pacs.answerer import Answerer
+from multimix.pacs.outcomes import Image
+from multimix.pacs.queue import Queue
+from multimix.pacs.rows import QueueView
 
 PER_STUDY = 8
 LIMIT = 900.0

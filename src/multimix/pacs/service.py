@@ -5,13 +5,13 @@ import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from multimix.serve.pacs.answerer import Answerer
-from multimix.serve.pacs.archive import Archive
-from multimix.serve.pacs.config import Credentials, PacsConfig
-from multimix.serve.pacs.node import Node
-from multimix.serve.pacs.peer import Peer
-from multimix.serve.pacs.queue import Queue
-from multimix.serve.pacs.worker import Backoff, Worker
+from multimix.pacs.answerer import Answerer
+from multimix.pacs.archive import Archive
+from multimix.pacs.config import Credentials, PacsConfig
+from multimix.pacs.node import Node
+from multimix.pacs.peer import Peer
+from multimix.pacs.queue import Queue
+from multimix.pacs.worker import Backoff, Worker
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pynetdicom import AE
 
 import studies
 from multimix.errors import UsageError
-from multimix.serve.pacs.config import NodeConfig
-from multimix.serve.pacs.node import CANNOT_UNDERSTAND, MISMATCH, OUT_OF_RESOURCES, SUCCESS, Node
-from multimix.serve.pacs.queue import Queue
+from multimix.pacs.config import NodeConfig
+from multimix.pacs.node import CANNOT_UNDERSTAND, MISMATCH, OUT_OF_RESOURCES, SUCCESS, Node
+from multimix.pacs.queue import Queue
 
 
 @pytest.fixture

@@ -38,9 +38,9 @@ from pynetdicom import AE, evt
 from pynetdicom.events import Event
 
 from multimix.errors import MultimixError, UsageError
-from multimix.serve.pacs.config import NodeConfig
-from multimix.serve.pacs.outcomes import Image, is_uid, too_large
-from multimix.serve.pacs.queue import Queue
+from multimix.pacs.config import NodeConfig
+from multimix.pacs.outcomes import Image, is_uid, too_large
+from multimix.pacs.queue import Queue
 
 VERIFICATION = UID("1.2.840.10008.1.1")
 SUCCESS, OUT_OF_RESOURCES, MISMATCH, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000

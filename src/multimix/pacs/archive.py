@@ -20,8 +20,8 @@ from pydicom.dataset import Dataset
 
 from multimix.errors import UsageError
 from multimix.io.dicom_kind import is_ours
-from multimix.serve.pacs.config import Credentials, DicomWebConfig, is_loopback
-from multimix.serve.pacs.outcomes import Image, Refused, Result, Unavailable, is_uid, too_large
+from multimix.pacs.config import Credentials, DicomWebConfig, is_loopback
+from multimix.pacs.outcomes import Image, Refused, Result, Unavailable, is_uid, too_large
 
 PAGE = 500
 """Answers to one question of a search."""
