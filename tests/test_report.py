@@ -19,9 +19,9 @@ from PIL import Image
 from multimix.cli.report import report as command
 from multimix.errors import ManifestError, UsageError
 from multimix.evaluate import summarise, write_scores
+from multimix.experiment.cells import Benchmark, read_benchmark
 from multimix.recipes import METHODS
 from multimix.report.build import Written, results_sections, write_report
-from multimix.report.cells import Benchmark, read_benchmark
 from multimix.report.data_card import data_card
 from multimix.report.document import Table, number, with_interval
 from multimix.report.grid import Grid, grid, title

@@ -28,10 +28,10 @@ import torch
 from scipy.stats import t
 
 from multimix.config import RunConfig
+from multimix.experiment.cells import Cell, read_benchmark
 from multimix.metrics import calibration_error
 from multimix.networks.load import BEST, load_model
 from multimix.reliability.calibration import Reliability, best_temperature
-from multimix.report.cells import Cell, read_benchmark
 from multimix.training.augment import strong_view
 from multimix.training.prepare import prepare
 from multimix.training.seeds import generator

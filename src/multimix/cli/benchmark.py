@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from multimix.benchmark import CellState
+    from multimix.experiment.run import CellState
 
 
 @click.command()
@@ -47,8 +47,8 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -
     from rich.live import Live
     from torch import cuda
 
-    from multimix.benchmark import run_benchmark, states
-    from multimix.experiment import Spec
+    from multimix.experiment.run import run_benchmark, states
+    from multimix.experiment.spec import Spec
 
     read = Spec.read(spec)
     # A card computes for one cell at a time; several hide that none keeps it busy, and share its memory.

@@ -26,7 +26,7 @@ def demo(out: Path, seed: int) -> None:
     from rich.console import Console
 
     from multimix.cli.progress import bar
-    from multimix.demo import clear, run_demo, screen
+    from multimix.experiment.demo import clear, run_demo, screen
 
     clear(out)
     result = run_demo(out, bar, seed=seed)

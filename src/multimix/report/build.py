@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from multimix import published
+from multimix.experiment import published
+from multimix.experiment.cells import Benchmark, read_benchmark
 from multimix.io.writers import atomic_write
-from multimix.report.cells import Benchmark, read_benchmark
 from multimix.report.document import Section, picture_bytes, picture_file
 from multimix.report.grid import Grid, grid
 from multimix.report.page import html

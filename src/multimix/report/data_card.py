@@ -10,7 +10,7 @@ import pandas as pd
 
 from multimix.audit.findings import FAULTS
 from multimix.errors import ManifestError
-from multimix.report.cells import Benchmark
+from multimix.experiment.cells import Benchmark
 from multimix.report.document import Block, Bullets, Paragraph, Section, Table
 from multimix.report.grid import sources
 

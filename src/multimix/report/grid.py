@@ -12,8 +12,8 @@ from jaxtyping import Float
 
 from multimix import metrics
 from multimix.errors import ManifestError
+from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.reliability.calibration import covered
-from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.statistics import Statistic, estimate
 from multimix.statistics.paired import paired_difference
 from multimix.types import Estimate

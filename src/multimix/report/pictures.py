@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from multimix import metrics, published
+from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.figures.classes import (
     Answers,
     Confidences,
@@ -21,7 +22,6 @@ from multimix.figures.overview import Difference, Point, budgets, differences, d
 from multimix.figures.style import svg
 from multimix.recipes import METHODS
 from multimix.report import scores
-from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.report.document import Panel, Pictures, Table, number
 from multimix.report.grid import Grid, class_rows, mask_rows, sources, title
 from multimix.report.questions import Answer

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from multimix.compare import Comparison, Group, compare, with_holm
 from multimix.compare.groups import group
+from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.recipes import ABLATIONS, METHODS
-from multimix.report.cells import Benchmark, Cell, Setting
 from multimix.report.grid import Grid, title
 
 

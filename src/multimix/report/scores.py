@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from multimix import published
+from multimix.experiment import published
+from multimix.experiment.cells import Benchmark, Setting
 from multimix.recipes import METHODS
-from multimix.report.cells import Benchmark, Setting
 from multimix.report.document import Table, number, with_interval
 from multimix.report.grid import Grid, Score, sources, title
 

@@ -6,8 +6,8 @@ from functools import partial
 from importlib.metadata import version
 
 from multimix import __version__, published
+from multimix.experiment.cells import Benchmark
 from multimix.report import pictures, scores
-from multimix.report.cells import Benchmark
 from multimix.report.data_card import data_card
 from multimix.report.document import (
     Block,

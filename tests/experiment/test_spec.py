@@ -6,7 +6,7 @@ import pytest
 
 from multimix.cli.benchmark import benchmark as command
 from multimix.errors import UsageError
-from multimix.experiment import SPECS, Spec
+from multimix.experiment.spec import SPECS, Spec
 from multimix.recipes import recipe
 
 

@@ -31,7 +31,7 @@ from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluate import evaluate_source, write_scores
-from multimix.experiment import Cell, Spec
+from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import Predictor, load
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 import tiny
-from multimix.benchmark import FINISHED, CellState, run_benchmark, states, summary, write_examples
 from multimix.errors import ManifestError, UsageError
-from multimix.experiment import Cell, Spec
+from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
+from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import Predictor, load
 from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
 from multimix.networks.model import MultiMix

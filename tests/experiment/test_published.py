@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from multimix import published
+from multimix.experiment import published
 from multimix.recipes import PAPER_METHODS
 
 
