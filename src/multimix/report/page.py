@@ -6,8 +6,8 @@ import re
 import jinja2
 from markupsafe import Markup, escape
 
-from multimix.figures.style import darkened
 from multimix.report.document import Block, Document, Panel, picture_bytes
+from multimix.report.figures.style import darkened
 
 _INTERVAL = re.compile(r"^(\S+) (\[[^\]]+\])(.*)$")
 

@@ -9,7 +9,10 @@ from matplotlib.figure import Figure
 
 from multimix import metrics, published
 from multimix.experiment.cells import Benchmark, Cell, Setting
-from multimix.figures.classes import (
+from multimix.recipes import METHODS
+from multimix.report import scores
+from multimix.report.document import Panel, Pictures, Table, number
+from multimix.report.figures.classes import (
     Answers,
     Confidences,
     average_precision,
@@ -17,12 +20,9 @@ from multimix.figures.classes import (
     reliability,
     roc,
 )
-from multimix.figures.masks import agreement, area_difference, bland_altman, dice_boxes
-from multimix.figures.overview import Difference, Point, budgets, differences, dots
-from multimix.figures.style import svg
-from multimix.recipes import METHODS
-from multimix.report import scores
-from multimix.report.document import Panel, Pictures, Table, number
+from multimix.report.figures.masks import agreement, area_difference, bland_altman, dice_boxes
+from multimix.report.figures.overview import Difference, Point, budgets, differences, dots
+from multimix.report.figures.style import svg
 from multimix.report.grid import Grid, class_rows, mask_rows, sources, title
 from multimix.report.questions import Answer
 

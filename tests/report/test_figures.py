@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from multimix.figures import style
-from multimix.figures.classes import (
+from multimix.recipes import METHODS, PAPER_METHODS
+from multimix.report.figures import style
+from multimix.report.figures.classes import (
     Answers,
     Confidences,
     average_precision,
@@ -21,9 +22,8 @@ from multimix.figures.classes import (
     roc,
     roc_of,
 )
-from multimix.figures.masks import agreement, area_difference, bland_altman, dice_boxes
-from multimix.figures.overview import Difference, Point, budgets, differences, dots
-from multimix.recipes import METHODS, PAPER_METHODS
+from multimix.report.figures.masks import agreement, area_difference, bland_altman, dice_boxes
+from multimix.report.figures.overview import Difference, Point, budgets, differences, dots
 from multimix.types import Estimate
 
 PROTANOPIA = (

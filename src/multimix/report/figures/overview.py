@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.figure import Figure
 
-from multimix.figures.style import COLOURS, FAINT, INK, MARKS, PAPER, panel, reference
 from multimix.recipes import METHODS
+from multimix.report.figures.style import COLOURS, FAINT, INK, MARKS, PAPER, panel, reference
 from multimix.types import Estimate
 
 

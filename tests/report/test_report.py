@@ -492,7 +492,7 @@ def test_the_command_says_what_it_wrote_and_what_is_missing(tmp_path: Path):
 def test_the_results_page_is_rewritten_between_its_marks(
     bench: Path, written: Written, monkeypatch: pytest.MonkeyPatch
 ):
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     spec = importlib.util.spec_from_file_location("results_page", root / "tools" / "results_page.py")
     assert spec is not None
     assert spec.loader is not None

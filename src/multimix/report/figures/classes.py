@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multimix.figures.style import COLOURS, FAINT, INK, MARKS, panel
 from multimix.recipes import METHODS
+from multimix.report.figures.style import COLOURS, FAINT, INK, MARKS, panel
 
 _GRID = np.linspace(0, 1, 201)
 

@@ -7,8 +7,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multimix.figures.style import COLOURS, FAINT, INK, panel, reference
 from multimix.recipes import METHODS
+from multimix.report.figures.style import COLOURS, FAINT, INK, panel, reference
 
 
 def dice_boxes(
