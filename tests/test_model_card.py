@@ -17,7 +17,7 @@ from PIL import Image
 from multimix import weights
 from multimix.cli import commands
 from multimix.errors import ManifestError
-from multimix.evaluate import summarise, write_scores
+from multimix.evaluation.evaluate import summarise, write_scores
 from multimix.io.writers import write_json
 from multimix.networks.load import ModelSpec, save_model
 from multimix.weights import shipped_names

@@ -18,7 +18,7 @@ from PIL import Image
 
 from multimix.cli.report import report as command
 from multimix.errors import ManifestError, UsageError
-from multimix.evaluate import summarise, write_scores
+from multimix.evaluation.evaluate import summarise, write_scores
 from multimix.experiment.cells import Benchmark, read_benchmark
 from multimix.recipes import METHODS
 from multimix.report.build import Written, results_sections, write_report

@@ -8,7 +8,7 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from multimix.audit import AuditReport
+    from multimix.evaluation.audit import AuditReport
 
 STYLES = {"wrong": "bold red", "doubtful": "yellow", "note": "dim"}
 
@@ -41,8 +41,8 @@ def audit(run: Path, data: Path | None, scores: tuple[Path, ...], file: Path | N
     """
     from rich.console import Console
 
-    from multimix.audit import audit as audit_run
     from multimix.cli.progress import bar
+    from multimix.evaluation.audit import audit as audit_run
     from multimix.io.writers import write_json
 
     with bar("Auditing", "checks") as progress:

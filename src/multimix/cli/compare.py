@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from multimix.compare import Comparison
+    from multimix.evaluation.compare import Comparison
 
 
 @click.command()
@@ -40,8 +40,8 @@ def compare(a: str, b: str, metric: tuple[str, ...], source: tuple[str, ...], ou
     from rich.console import Console
 
     from multimix.cli.train import names
-    from multimix.compare import compare as compare_groups
-    from multimix.compare import read_group
+    from multimix.evaluation.compare import compare as compare_groups
+    from multimix.evaluation.compare import read_group
     from multimix.io.writers import write_json
 
     metrics = tuple(name for given in metric for name in names(given))
@@ -66,7 +66,7 @@ def _table(found: "Sequence[Comparison]") -> "Table":
     from rich.table import Table
     from rich.text import Text
 
-    from multimix.compare.verdict import said
+    from multimix.evaluation.compare.verdict import said
 
     table = Table(
         "source", "metric", "A", "B", "A - B [95 % interval]", "p", "test", "Holm p", box=box.SIMPLE_HEAD

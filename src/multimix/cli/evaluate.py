@@ -68,7 +68,7 @@ def evaluate(
     data = rest[0] if rest else None
     from rich.console import Console
 
-    from multimix.evaluate import format_scores, write_scores
+    from multimix.evaluation.evaluate import format_scores, write_scores
     from multimix.inference.predictor import load
 
     predictor = load(model, device)
@@ -120,7 +120,7 @@ def _judged(
 ) -> "tuple[list[Scores], list[pd.DataFrame]]":
     """Scores and per-image table of each source."""
     from multimix.cli.progress import bar
-    from multimix.evaluate import evaluate_source
+    from multimix.evaluation.evaluate import evaluate_source
 
     scores, tables = [], []
     for source, mine in chosen.items():
@@ -146,7 +146,7 @@ def _refuse_what_was_learned(
     Images that chose the checkpoint may be judged as `val`, as they are in the log, and any as `train`. Of another
     manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
-    from multimix.audit.material import TRAINING_ROLES, VALIDATION_ROLES, open_material
+    from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_material
 
     if split == "train" or not all((run / name).is_file() for name in ("config.yaml", "split.csv")):
         return

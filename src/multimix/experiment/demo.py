@@ -14,7 +14,7 @@ from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
-from multimix.evaluate import evaluate_source, write_scores
+from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predict_files import Summary, predict_files
 from multimix.inference.predictor import load
 from multimix.recipes import recipe

@@ -30,7 +30,7 @@ from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
-from multimix.evaluate import evaluate_source, write_scores
+from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import Predictor, load
 from multimix.io.overlay import overlay

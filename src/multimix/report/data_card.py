@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from multimix.audit.findings import FAULTS
 from multimix.errors import ManifestError
+from multimix.evaluation.audit.findings import FAULTS
 from multimix.experiment.cells import Benchmark
 from multimix.report.document import Block, Bullets, Paragraph, Section, Table
 from multimix.report.grid import sources

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from multimix.compare import Comparison, Group, compare, with_holm
-from multimix.compare.groups import group
+from multimix.evaluation.compare import Comparison, Group, compare, with_holm
+from multimix.evaluation.compare.groups import group
 from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.recipes import ABLATIONS, METHODS
 from multimix.report.grid import Grid, title

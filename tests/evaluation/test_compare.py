@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from scipy import stats
 
 from multimix.cli.compare import compare as command
-from multimix.compare import compare, compare_cells, read_group
 from multimix.errors import CheckpointError, ManifestError, MultimixError, UsageError
-from multimix.evaluate import summarise, write_scores
+from multimix.evaluation.compare import compare, compare_cells, read_group
+from multimix.evaluation.evaluate import summarise, write_scores
 from multimix.io.tables import read_per_image, write_table
 
 
@@ -376,7 +376,7 @@ def test_three_seeds_and_five_sources_take_seconds(tmp_path):
 
 
 def test_stored_results():
-    results = Path(__file__).resolve().parents[1] / "results" / "quick"
+    results = Path(__file__).resolve().parents[2] / "results" / "quick"
     cells = [results / f"{name}-c100-m10-s0" for name in ("multimix", "umtl")]
     found = compare_cells([cells[0]], [cells[1]], "auc", "kermany")
     assert (round(found.value_a, 3), round(found.value_b, 3)) == (0.960, 0.940)  # as in their scores.json

@@ -10,8 +10,8 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from multimix import metrics
-from multimix.compare.groups import Run
 from multimix.errors import ManifestError, UsageError
+from multimix.evaluation.compare.groups import Run
 from multimix.statistics import Statistic
 from multimix.statistics.significance import delong, mcnemar, wilcoxon
 

@@ -17,15 +17,15 @@ from click.testing import CliRunner
 from PIL import Image
 
 import tiny
-from multimix.audit import FAULTS, AuditReport, audit
-from multimix.audit.arithmetic import impossible_means
-from multimix.audit.evaluations import read_evaluation
-from multimix.audit.material import locate, open_material
-from multimix.audit.normalisation import streams_out_of_range
 from multimix.cli.audit import audit as command
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, MultimixError
-from multimix.evaluate import evaluate_source, write_scores
+from multimix.evaluation.audit import FAULTS, AuditReport, audit
+from multimix.evaluation.audit.arithmetic import impossible_means
+from multimix.evaluation.audit.evaluations import read_evaluation
+from multimix.evaluation.audit.normalisation import streams_out_of_range
+from multimix.evaluation.audit.run_folder import locate, open_material
+from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
 from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from multimix.compare.groups import Group, Run, group, paired
-from multimix.compare.shared import lower_is_better, main_metrics, metrics_of, shared, sources
 from multimix.errors import UsageError
+from multimix.evaluation.compare.groups import Group, Run, group, paired
+from multimix.evaluation.compare.shared import lower_is_better, main_metrics, metrics_of, shared, sources
 from multimix.statistics.paired import Difference, needed, paired_difference
 from multimix.statistics.significance import holm
 

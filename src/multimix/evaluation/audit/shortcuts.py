@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from multimix.audit.findings import Finding, Severity, Unchecked
-from multimix.audit.material import Material
-from multimix.audit.thumbnails import thumbnails
 from multimix.data.manifest import ALIASES
 from multimix.errors import ManifestError, MultimixError
+from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
+from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.sizes import image_size
 from multimix.metrics import auc_of_class
 from multimix.types import Record

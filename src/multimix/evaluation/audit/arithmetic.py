@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from multimix.audit.findings import Finding, Unchecked
-from multimix.audit.material import Material
+from multimix.evaluation.audit.findings import Finding, Unchecked
+from multimix.evaluation.audit.run_folder import Material
 from multimix.metrics import auc_of_class
 
 ROUNDING = 0.006

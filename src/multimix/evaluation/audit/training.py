@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from multimix.audit.findings import Finding, Unchecked
-from multimix.audit.material import Material
 from multimix.errors import CheckpointError
+from multimix.evaluation.audit.findings import Finding, Unchecked
+from multimix.evaluation.audit.run_folder import Material
 from multimix.networks.load import BEST, LAST, read_tensors
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total

@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multimix.audit.findings import Finding, Unchecked
-from multimix.audit.material import Material
-from multimix.audit.thumbnails import thumbnails
 from multimix.data.manifest import SPLITS
+from multimix.evaluation.audit.findings import Finding, Unchecked
+from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
 from multimix.types import MultiMixBatch, Record

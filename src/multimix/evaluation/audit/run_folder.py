@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
-from multimix.audit.evaluations import Evaluation, read_evaluation
 from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.manifest import SPLITS, read_manifest
 from multimix.data.sets import TrainingSets, hidden
 from multimix.errors import CheckpointError, ManifestError
+from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
 from multimix.networks.load import BEST, LoadedModel, load_model
 from multimix.recipes import Method, method
 from multimix.training.runlog import read_log

@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from multimix.audit.findings import FAULTS, SEVERITIES, AuditReport, Finding, Severity, Unchecked
 from multimix.errors import MultimixError
+from multimix.evaluation.audit.findings import FAULTS, SEVERITIES, AuditReport, Finding, Severity, Unchecked
 
 if TYPE_CHECKING:
-    from multimix.audit.material import Material
+    from multimix.evaluation.audit.run_folder import Material
     from multimix.types import Report
 
 __all__ = ["FAULTS", "SEVERITIES", "AuditReport", "Finding", "Severity", "Unchecked", "audit"]
@@ -48,7 +48,7 @@ def audit(
 
     Raises CheckpointError where `run` holds neither a training run nor an evaluation.
     """
-    from multimix.audit.material import open_material
+    from multimix.evaluation.audit.run_folder import open_material
 
     checks = _checks()
     done = 0
@@ -87,7 +87,7 @@ def audit(
 
 def _checks() -> list[tuple[str, Check]]:
     """Fault -> its check, in the order in which they run."""
-    from multimix.audit import arithmetic, division, judging, learning, normalisation, shortcuts
+    from multimix.evaluation.audit import arithmetic, division, judging, learning, normalisation, shortcuts
 
     return [
         ("weights-not-finite", learning.weights_not_finite),

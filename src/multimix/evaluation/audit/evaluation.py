@@ -8,9 +8,9 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 
-from multimix.audit.evaluations import Evaluation
-from multimix.audit.findings import Finding, Severity, Unchecked
-from multimix.audit.material import Material, locate
+from multimix.evaluation.audit.evaluations import Evaluation
+from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
+from multimix.evaluation.audit.run_folder import Material, locate
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
 from multimix.networks.load import BEST

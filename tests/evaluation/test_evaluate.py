@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from multimix import evaluate
 from multimix.errors import CheckpointError, ImageError, ManifestError
+from multimix.evaluation import evaluate
 from multimix.io.tables import read_per_image
 from multimix.types import NONE, Estimate, Prediction, Record, Scores
 

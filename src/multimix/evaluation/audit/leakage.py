@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from multimix.audit.evaluations import Evaluation
-from multimix.audit.findings import Finding, Severity, Unchecked
-from multimix.audit.material import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
-from multimix.audit.thumbnails import high_passed, thumbnails
 from multimix.errors import CheckpointError
+from multimix.evaluation.audit.evaluations import Evaluation
+from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
+from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
+from multimix.evaluation.audit.thumbnails import high_passed, thumbnails
 from multimix.training.prepare import Prepared
 from multimix.training.validation import ValidationSet
 from multimix.types import Record

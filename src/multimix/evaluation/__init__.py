@@ -1,0 +1,1 @@
+"""What predictions are worth: scores, comparisons, and an audit of what makes them wrong."""
