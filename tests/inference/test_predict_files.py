@@ -217,7 +217,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         nonlocal answered, most
         answered, most = done, max(most, opened - done)
 
-    monkeypatch.setattr("multimix.io.studies.read_image", counting)
+    monkeypatch.setattr("multimix.io.inputs.read_image", counting)
     predict_files(predictor(), [tmp_path / "in"], tmp_path / "out", progress=progress)
     assert answered == 40
     assert most <= 16
@@ -363,8 +363,8 @@ def test_unknown_and_missing_formats(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for formats, found in ((("tiff",), "tiff"), ((), "none")):
         with pytest.raises(UsageError, match=f"--format: expected png or dicom, got {found}"):
             predict_files(predictor(), [tmp_path / "a.png"], tmp_path / "out", formats=formats)
-    monkeypatch.delitem(sys.modules, "multimix.io.dicom_identity", raising=False)
-    monkeypatch.delitem(sys.modules, "multimix.io.codes", raising=False)
+    monkeypatch.delitem(sys.modules, "multimix.io.dicom.identity", raising=False)
+    monkeypatch.delitem(sys.modules, "multimix.io.dicom.codes", raising=False)
     monkeypatch.setitem(sys.modules, "highdicom", None)
     monkeypatch.setitem(sys.modules, "highdicom.sr", None)
     with pytest.raises(UsageError, match=r"--format dicom: needs highdicom.*multimix\[dicom\]"):

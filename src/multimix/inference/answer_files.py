@@ -10,16 +10,16 @@ import numpy as np
 
 from multimix.errors import ImageError, UsageError
 from multimix.inference.predictor import Predictor
+from multimix.io.inputs import Source
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
-from multimix.io.studies import Source
 from multimix.io.writers import atomic_write, write_png
 from multimix.types import Prediction, Radiograph
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from multimix.io.dicom_identity import Algorithm
+    from multimix.io.dicom.identity import Algorithm
 
 FORMATS = ("png", "dicom")
 """What answers can be written as."""
@@ -75,7 +75,7 @@ def algorithm_for(predictor: Predictor, formats: Collection[str]) -> "Algorithm 
     if "dicom" not in formats:
         return None
     try:
-        from multimix.io.dicom_identity import algorithm_of
+        from multimix.io.dicom.identity import algorithm_of
     except ImportError as error:
         raise UsageError(
             f"--format dicom: needs {error.name}, which is not installed; run `pip install 'multimix[dicom]'`."
@@ -142,7 +142,7 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
 
 def _write_objects(out: Path, answer: Answer, algorithm: "Algorithm") -> list[str]:
     """Write the DICOM objects and return their names."""
-    from multimix.io.dicom_objects import answer_objects
+    from multimix.io.dicom.objects import answer_objects
 
     if answer.header is None or answer.prediction is None or answer.radiograph is None:
         return []

@@ -27,9 +27,9 @@ from multimix.inference.answer_files import (
     write_answer,
 )
 from multimix.inference.predictor import Predictor
-from multimix.io.dicom_kind import ON_REQUEST, OwnResult
+from multimix.io.dicom.header import ON_REQUEST, OwnResult
+from multimix.io.inputs import Source, find_sources
 from multimix.io.readers import other_kinds
-from multimix.io.studies import Source, find_sources
 from multimix.io.writers import write_csv
 from multimix.types import Radiograph
 

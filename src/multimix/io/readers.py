@@ -170,7 +170,7 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
         pixels, spacing = _read_jsrt(stream, name), (JSRT_SPACING_MM, JSRT_SPACING_MM)
         note = "of the digitised film (0.175 mm), not corrected for magnification"
     elif suffix in DICOM_SUFFIXES or is_dicom(head):
-        from multimix.io.dicom import read_dicom
+        from multimix.io.dicom.read import read_dicom
 
         pixels, spacing, note, against = read_dicom(stream, name, force=force)
     else:

@@ -19,7 +19,7 @@ from dicomweb_client import DICOMwebClient
 from pydicom.dataset import Dataset
 
 from multimix.errors import UsageError
-from multimix.io.dicom_kind import is_ours
+from multimix.io.dicom.header import is_ours
 from multimix.pacs.config import Credentials, DicomWebConfig, is_loopback
 from multimix.pacs.outcomes import Image, Refused, Result, Unavailable, is_uid, too_large
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from multimix.inference.predictor import Predictor
-from multimix.io.dicom_objects import Algorithm, algorithm_of
+from multimix.io.dicom.objects import Algorithm, algorithm_of
 from multimix.serve.answers import NOTICE
 
 _SHOWN = ("accuracy", "auc", "dice")

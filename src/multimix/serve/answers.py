@@ -16,8 +16,8 @@ from PIL import Image
 
 from multimix.errors import ImageError
 from multimix.inference.stability import STABILITY, Result
-from multimix.io.dicom_kind import ON_REQUEST
-from multimix.io.dicom_objects import Algorithm, answer_objects
+from multimix.io.dicom.header import ON_REQUEST
+from multimix.io.dicom.objects import Algorithm, answer_objects
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom

@@ -9,7 +9,7 @@ from io import BytesIO
 from PIL import JpegImagePlugin
 
 from multimix.errors import ImageError
-from multimix.io.dicom import read_header
+from multimix.io.dicom.read import read_header
 from multimix.io.limits import explained
 from multimix.io.readers import is_dicom, read_image_bytes
 from multimix.types import Radiograph

@@ -55,7 +55,7 @@ class Source:
 
     def header(self) -> "FileDataset | None":
         """Everything before the pixels where it is DICOM, else None. Raises ImageError."""
-        from multimix.io.dicom import read_header
+        from multimix.io.dicom.read import read_header
 
         if self.archive is not None:
             data = self._unpacked(self.archive)
@@ -110,7 +110,7 @@ def _starts(path: Path, magic: bytes) -> bool:
 
 def _listed(path: Path) -> list[Source]:
     """Images that a DICOMDIR refers to (PS3.3 F.3), those of other kinds left out."""
-    from multimix.io.dicom import require_pydicom
+    from multimix.io.dicom.read import require_pydicom
 
     pydicom = require_pydicom(path)
     found: dict[Source, None] = {}

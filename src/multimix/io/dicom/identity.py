@@ -10,8 +10,8 @@ from typing import Literal
 from pydicom.dataset import Dataset
 from torch import Tensor
 
-from multimix.io.codes import readable
-from multimix.io.dicom_kind import MANUFACTURER
+from multimix.io.dicom.codes import readable
+from multimix.io.dicom.header import MANUFACTURER
 
 WARNING = "not for diagnostic use"
 """What every object says of itself, in words that a person meets before the content."""

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.dicom_kind import refuse, spacing, text
-from multimix.io.dicom_pixels import colour, decoded, grey
+from multimix.io.dicom.header import refuse, spacing, text
+from multimix.io.dicom.pixels import colour, decoded, grey
 from multimix.io.limits import MAX_FILE_BYTES, Stream, check_bytes, check_size, explained
 
 if TYPE_CHECKING:

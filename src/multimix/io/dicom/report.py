@@ -32,9 +32,9 @@ from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
-from multimix.io.codes import PRIVATE_SCHEME, class_code, is_private, readable, structure_code
-from multimix.io.dicom_identity import WARNING, Algorithm, answer_uid, identity
-from multimix.io.dicom_kind import MANUFACTURER
+from multimix.io.dicom.codes import PRIVATE_SCHEME, class_code, is_private, readable, structure_code
+from multimix.io.dicom.header import MANUFACTURER
+from multimix.io.dicom.identity import WARNING, Algorithm, answer_uid, identity
 from multimix.types import NONE, Prediction
 
 _PRESENT = QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.DCM.Present)

@@ -14,8 +14,8 @@ from pydicom.dataset import Dataset
 
 import studies
 from multimix.errors import ImageError
-from multimix.io.codes import class_code, structure_code
-from multimix.io.dicom_objects import WARNING, Algorithm, answer_objects, is_ours
+from multimix.io.dicom.codes import class_code, structure_code
+from multimix.io.dicom.objects import WARNING, Algorithm, answer_objects, is_ours
 from multimix.io.readers import read_image
 from multimix.types import Prediction, Radiograph
 

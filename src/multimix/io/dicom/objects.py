@@ -22,11 +22,11 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from multimix.errors import ImageError
-from multimix.io.codes import readable, structure_code
-from multimix.io.dicom_identity import WARNING, Algorithm, algorithm_of, identity
-from multimix.io.dicom_kind import MANUFACTURER, ON_REQUEST, is_ours
-from multimix.io.dicom_report import coding_schemes, report
-from multimix.io.dicom_source import cleaned
+from multimix.io.dicom.codes import readable, structure_code
+from multimix.io.dicom.header import MANUFACTURER, ON_REQUEST, is_ours
+from multimix.io.dicom.identity import WARNING, Algorithm, algorithm_of, identity
+from multimix.io.dicom.report import coding_schemes, report
+from multimix.io.dicom.source import cleaned
 from multimix.io.overlay import overlay
 from multimix.types import Prediction
 

@@ -12,9 +12,9 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage
 
 import studies
 from multimix.errors import ImageError
-from multimix.io import studies as module
+from multimix.io import inputs as module
+from multimix.io.inputs import Source, find_sources
 from multimix.io.readers import read_image
-from multimix.io.studies import Source, find_sources
 
 
 def _found(path: Path) -> list[str]:

@@ -23,7 +23,7 @@ from pydicom.uid import (
 
 import studies
 from multimix.errors import ImageError
-from multimix.io.dicom_kind import OwnResult
+from multimix.io.dicom.header import OwnResult
 from multimix.io.readers import read_image, read_image_bytes
 
 pydicom = pytest.importorskip("pydicom")
@@ -402,7 +402,7 @@ def test_a_deflated_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.Mon
     plain = read_image(studies.save(studies.dx(), tmp_path / "plain.dcm"))
     np.testing.assert_array_equal(read_image(file).pixels, plain.pixels)
     data.add_new(0x00091001, "OB", bytes(20_000_000))
-    monkeypatch.setattr("multimix.io.dicom.MAX_FILE_BYTES", 10_000_000)
+    monkeypatch.setattr("multimix.io.dicom.read.MAX_FILE_BYTES", 10_000_000)
     monkeypatch.setattr("multimix.io.limits.MAX_FILE_BYTES", 10_000_000)
     file = studies.save(data, tmp_path / "x.dcm")
     assert file.stat().st_size < 100_000

@@ -61,7 +61,7 @@ def _decoder(syntax: "UID") -> "tuple[Decoder, str]":
     """
     from pydicom.pixels.decoders.base import Decoder, get_decoder
 
-    from multimix.io.dicom_codecs import DECODER_DEPENDENCIES
+    from multimix.io.dicom.codecs import DECODER_DEPENDENCIES
 
     if syntax not in DECODER_DEPENDENCIES:
         try:
@@ -69,7 +69,7 @@ def _decoder(syntax: "UID") -> "tuple[Decoder, str]":
         except NotImplementedError:  # video, or a private syntax
             return Decoder(syntax), ""
     decoder = Decoder(syntax)
-    decoder.add_plugin("imagecodecs", ("multimix.io.dicom_codecs", "decode_frame"))
+    decoder.add_plugin("imagecodecs", ("multimix.io.dicom.codecs", "decode_frame"))
     return decoder, "imagecodecs"
 
 

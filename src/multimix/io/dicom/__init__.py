@@ -1,0 +1,1 @@
+"""DICOM in and out; needs the `dicom` extra."""
