@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 from scipy.stats import norm
 
-from multimix import metrics
+from multimix.metrics import classification
 from multimix.statistics import Statistic, bca_by_patient, bootstrap_by_patient
 from multimix.statistics.bootstrap import resamples
 from multimix.statistics.paired import paired_difference
@@ -42,7 +42,7 @@ def dice(rng: np.random.Generator, images: int) -> Study:
     """1 - Dice is lognormal with skewness 2.3, as measured on JSRT; mean Dice 0.966."""
     patient_of = patients_of(images)
     values = 1 - 0.034 * np.exp(0.6 * shared(rng, patient_of, 0.5) - 0.18)
-    return patient_of.astype(str).tolist(), partial(metrics.mean, values), 1 - 0.034
+    return patient_of.astype(str).tolist(), partial(classification.mean, values), 1 - 0.034
 
 
 def auc(rng: np.random.Generator, images: int, shift: float = 2.0) -> Study:
@@ -58,7 +58,7 @@ def accuracy(rng: np.random.Generator, images: int) -> Study:
     """Right in 90 % of images, where a normal shared by the patient lies under its 90 % quantile."""
     patient_of = patients_of(images)
     right = (shared(rng, patient_of, 0.5) < 1.2815515655446004).astype(float)
-    return patient_of.astype(str).tolist(), partial(metrics.mean, right), 0.9
+    return patient_of.astype(str).tolist(), partial(classification.mean, right), 0.9
 
 
 def calibration(rng: np.random.Generator, images: int, gap: float = 0.03) -> Study:
@@ -69,7 +69,7 @@ def calibration(rng: np.random.Generator, images: int, gap: float = 0.03) -> Stu
     answers = np.stack([1 - confidence, confidence], axis=1)
     return (
         patient_of.astype(str).tolist(),
-        partial(metrics.calibration_error, right.astype(np.int64), answers),
+        partial(classification.calibration_error, right.astype(np.int64), answers),
         gap,
     )
 
@@ -77,7 +77,7 @@ def calibration(rng: np.random.Generator, images: int, gap: float = 0.03) -> Stu
 def auc_statistic(labels: np.ndarray, scores: np.ndarray) -> Statistic:
     """AUC of scores of any range."""
     ranked = scores.argsort().argsort() / len(scores)
-    return partial(metrics.auc, labels, np.stack([1 - ranked, ranked], axis=1))
+    return partial(classification.auc, labels, np.stack([1 - ranked, ranked], axis=1))
 
 
 def phi(x: float) -> float:
@@ -112,8 +112,13 @@ def dice_pairs(
     of_patients = (1 + noise / seeds) / images
     of_seeds = np.sqrt(seeds * of_patients * share / (1 - share)) * rng.normal(size=(seeds, 1))
     table = 0.3 + of_seeds - skewed + np.sqrt(noise) * rng.normal(size=(seeds, images))
-    zero = partial(metrics.mean, np.zeros(images))
-    return [str(i) for i in range(images)], [partial(metrics.mean, row) for row in table], [zero] * seeds, 0.3
+    zero = partial(classification.mean, np.zeros(images))
+    return (
+        [str(i) for i in range(images)],
+        [partial(classification.mean, row) for row in table],
+        [zero] * seeds,
+        0.3,
+    )
 
 
 def auc_pairs(

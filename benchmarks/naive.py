@@ -1,8 +1,9 @@
-"""The released schedule, written anew from its description: the yardstick of `multimix bench`.
+"""The released schedule, written anew from its description: the yardstick of `python -m benchmarks.step`.
 
-All five streams go through encoder, decoder and saliency, the saliency by a forward pass of its own, dropout and
-normalisation are the framework's modules, tensors lie in the ordinary layout. The mathematics is that of
-`multimix.networks.model` and `multimix.training.algorithm`; tests hold the two to equal losses and gradients with dropout off.
+All five streams go through encoder, decoder and saliency, the saliency by a forward pass of its own, dropout
+and normalisation are the framework's modules, tensors lie in the ordinary layout. The mathematics is that of
+`multimix.networks.model` and `multimix.training.algorithm`; tests hold the two to equal losses and gradients
+with dropout off.
 """
 
 import torch

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from multimix import metrics
+from multimix.metrics import classification
 from multimix.statistics import bca_by_patient, bootstrap, bootstrap_by_patient, estimate
 from multimix.statistics.paired import Difference, needed, paired_difference
 from multimix.statistics.significance import delong, holm, mcnemar, wilcoxon
@@ -19,7 +19,7 @@ def names(groups):
 
 def test_interval_of_a_mean_is_that_of_theory():
     values = np.random.default_rng(0).normal(size=400)
-    low, high = bootstrap_by_patient(names(range(400)), partial(metrics.mean, values))
+    low, high = bootstrap_by_patient(names(range(400)), partial(classification.mean, values))
     error = 1.96 * values.std() / np.sqrt(400)
     assert low == pytest.approx(values.mean() - error, abs=0.1 * error)
     assert high == pytest.approx(values.mean() + error, abs=0.1 * error)
@@ -28,15 +28,17 @@ def test_interval_of_a_mean_is_that_of_theory():
 def test_two_patients_by_enumeration():
     # Two patients with means 0 (three images) and 1 (one image). Draws: (0, 0), (1, 1) and twice (0, 1),
     # means 0, 1 and 1/4 with chances 1/4, 1/4, 1/2. An interval of 40 % holds the middle one alone.
-    patients, statistic = ["a", "b", "a", "a"], partial(metrics.mean, np.array([0.0, 1.0, 0.0, 0.0]))
+    patients, statistic = ["a", "b", "a", "a"], partial(classification.mean, np.array([0.0, 1.0, 0.0, 0.0]))
     assert bootstrap_by_patient(patients, statistic, level=0.4) == (0.25, 0.25)
     assert bootstrap_by_patient(patients, statistic, level=0.95) == (0, 1)
 
 
 def test_repeated_images_of_a_patient_add_no_certainty():
     values = np.random.default_rng(1).normal(size=50)
-    once = bootstrap_by_patient(names(range(50)), partial(metrics.mean, values))
-    often = bootstrap_by_patient(names(np.repeat(range(50), 4)), partial(metrics.mean, np.repeat(values, 4)))
+    once = bootstrap_by_patient(names(range(50)), partial(classification.mean, values))
+    often = bootstrap_by_patient(
+        names(np.repeat(range(50), 4)), partial(classification.mean, np.repeat(values, 4))
+    )
     assert often == pytest.approx(once)
 
 
@@ -49,7 +51,7 @@ def covered(resample_patients):
         values = rng.normal(size=60)[patient_of] + 0.3 * rng.normal(size=len(patient_of))
         groups = patient_of if resample_patients else range(len(values))
         low, high = bootstrap_by_patient(
-            names(groups), partial(metrics.mean, values), samples=400, seed=study
+            names(groups), partial(classification.mean, values), samples=400, seed=study
         )
         hits += low <= 0 <= high
     return hits / 400
@@ -61,7 +63,10 @@ def test_coverage_is_as_stated_by_patient_and_not_by_image():
 
 
 def test_same_seed_same_interval():
-    patients, statistic = names(range(30)), partial(metrics.mean, np.random.default_rng(3).normal(size=30))
+    patients, statistic = (
+        names(range(30)),
+        partial(classification.mean, np.random.default_rng(3).normal(size=30)),
+    )
     assert bootstrap_by_patient(patients, statistic, seed=1) == bootstrap_by_patient(
         patients, statistic, seed=1
     )
@@ -88,30 +93,32 @@ def test_resamples_without_a_value_are_left_out():
     # One of 6 patients is positive: (5/6)^6 = 33 % of resamples have none, too many to say anything.
     labels, probabilities = np.array([0, 0, 0, 0, 0, 1]), np.linspace(0, 1, 6)
     answers = np.stack([1 - probabilities, probabilities], axis=1)
-    few = bootstrap_by_patient(names(range(6)), partial(metrics.auc, labels, answers))
+    few = bootstrap_by_patient(names(range(6)), partial(classification.auc, labels, answers))
     assert np.isnan(few).all()
     # Four of 16: (12/16)^16 = 1 %. Of the others most have the order perfect, and some lack the one that is wrong.
     labels, probabilities = np.repeat([0, 1], [12, 4]), np.linspace(0, 1, 16)
     probabilities[0] = 0.9
     answers = np.stack([1 - probabilities, probabilities], axis=1)
-    low, high = bootstrap_by_patient(names(range(16)), partial(metrics.auc, labels, answers))
+    low, high = bootstrap_by_patient(names(range(16)), partial(classification.auc, labels, answers))
     assert low < 45 / 48 < high == 1
 
 
 def test_one_patient_has_no_interval():
-    assert np.isnan(bootstrap_by_patient(["a", "a"], partial(metrics.mean, np.array([0.0, 1.0])))).all()
+    assert np.isnan(
+        bootstrap_by_patient(["a", "a"], partial(classification.mean, np.array([0.0, 1.0])))
+    ).all()
 
 
 def test_estimate_holds_value_interval_and_trivial_answer():
     values = np.array([0.0, 1.0, 1.0, 0.0])
-    found = estimate(names(range(4)), partial(metrics.mean, values), trivial=0.25)
+    found = estimate(names(range(4)), partial(classification.mean, values), trivial=0.25)
     assert (found.value, found.trivial) == (0.5, 0.25)
-    assert (found.low, found.high) == bca_by_patient(names(range(4)), partial(metrics.mean, values))
+    assert (found.low, found.high) == bca_by_patient(names(range(4)), partial(classification.mean, values))
 
 
 def test_estimate_without_a_value_is_nan():
     answers = np.array([[0.2, 0.8], [0.6, 0.4]])
-    found = estimate(["a", "b"], partial(metrics.auc, np.array([1, 1]), answers))
+    found = estimate(["a", "b"], partial(classification.auc, np.array([1, 1]), answers))
     assert np.isnan([found.value, found.low, found.high]).all()
 
 
@@ -121,18 +128,18 @@ def test_leaving_out_groups_of_many_patients_is_as_good_and_costs_no_square(
     values = np.random.default_rng(0).lognormal(
         sigma=1.5, size=1200
     )  # skewed, so that the acceleration counts
-    exact = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    exact = bca_by_patient(names(range(1200)), partial(classification.mean, values))
     monkeypatch.setattr(bootstrap, "LEFT_OUT", 300)
-    grouped = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    grouped = bca_by_patient(names(range(1200)), partial(classification.mean, values))
     monkeypatch.setattr(bootstrap, "LEFT_OUT", 1200)
-    one_by_one = bca_by_patient(names(range(1200)), partial(metrics.mean, values))
+    one_by_one = bca_by_patient(names(range(1200)), partial(classification.mean, values))
     width = one_by_one[1] - one_by_one[0]
     assert grouped == pytest.approx(one_by_one, abs=0.02 * width)
     assert exact == pytest.approx(one_by_one, abs=0.02 * width)
     monkeypatch.undo()
     many = np.random.default_rng(1).random(20_000)
     tracemalloc.start()
-    bca_by_patient(names(range(20_000)), partial(metrics.mean, many), samples=50)
+    bca_by_patient(names(range(20_000)), partial(classification.mean, many), samples=50)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 300e6  # 20,000 x 20,000 weights are 3.2e9 bytes
@@ -142,8 +149,8 @@ def test_bca_is_the_percentile_interval_where_nothing_is_to_correct():
     # Symmetric values, many patients: no bias, no acceleration, t is normal.
     half = np.random.default_rng(4).normal(size=1000)
     values, patients = np.concatenate([half, -half]), names(range(2000))
-    found = bca_by_patient(patients, partial(metrics.mean, values), samples=4000)
-    plain = bootstrap_by_patient(patients, partial(metrics.mean, values), samples=4000)
+    found = bca_by_patient(patients, partial(classification.mean, values), samples=4000)
+    plain = bootstrap_by_patient(patients, partial(classification.mean, values), samples=4000)
     assert found == pytest.approx(plain, abs=0.05 * (plain[1] - plain[0]))
 
 
@@ -152,7 +159,7 @@ def test_bca_equals_that_of_scipy_but_for_the_widening():
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(0)
     ).confidence_interval
-    ours = bca_by_patient(names(range(300)), partial(metrics.mean, values), samples=20_000)
+    ours = bca_by_patient(names(range(300)), partial(classification.mean, values), samples=20_000)
     wider = np.sqrt(300 / 299) * stats.t.ppf(0.975, 299) / stats.norm.ppf(0.975)
     width = theirs.high - theirs.low
     assert ours[0] == pytest.approx(theirs.low - (wider - 1) * width / 2, abs=0.02 * width)
@@ -164,8 +171,10 @@ def test_bca_equals_that_of_scipy_but_for_the_widening():
 def test_no_interval_of_scores_that_are_all_alike_or_of_one_patient():
     # None of 54 refused does not mean that none ever would be: up to 6.6 % may be (Clopper and Pearson).
     for alike in (0.0, 0.3, 1.0):
-        assert np.isnan(bca_by_patient(names(range(54)), partial(metrics.mean, np.full(54, alike)))).all()
-    assert np.isnan(bca_by_patient(["a", "a"], partial(metrics.mean, np.array([0.0, 1.0])))).all()
+        assert np.isnan(
+            bca_by_patient(names(range(54)), partial(classification.mean, np.full(54, alike)))
+        ).all()
+    assert np.isnan(bca_by_patient(["a", "a"], partial(classification.mean, np.array([0.0, 1.0])))).all()
 
 
 # The 43 ovarian cancer patients of [DeLong et al. 1988] for whom all three tests are known: albumin, total protein, K-G
@@ -270,8 +279,8 @@ def test_wilcoxon_by_hand():
 
 def of_seeds(table):
     """Statistics of each seed's differences (S, P), against zero."""
-    zero = partial(metrics.mean, np.zeros(table.shape[1]))
-    return [partial(metrics.mean, row) for row in table], [zero] * len(table)
+    zero = partial(classification.mean, np.zeros(table.shape[1]))
+    return [partial(classification.mean, row) for row in table], [zero] * len(table)
 
 
 def test_one_seed_is_a_paired_t_test():

@@ -29,7 +29,7 @@ from scipy.stats import t
 
 from multimix.config import RunConfig
 from multimix.experiment.cells import Cell, read_benchmark
-from multimix.metrics import calibration_error
+from multimix.metrics.classification import calibration_error
 from multimix.networks.load import BEST, load_model
 from multimix.reliability.calibration import Reliability, best_temperature
 from multimix.training.augment import strong_view

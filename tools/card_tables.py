@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from multimix import metrics
+from multimix.metrics import classification
 from multimix.statistics import estimate
 
 TERMS = {"kermany": "CC BY 4.0", "kermany_v7": "CC BY 4.0 (images and masks)", "nih": "no restriction; cite"}
@@ -136,7 +136,9 @@ def right(rows: pd.DataFrame) -> str:
     """Share of images whose answer is the label."""
     if rows.empty:
         return ""
-    return _estimated(rows, partial(metrics.mean, (rows["predicted"] == rows["label"]).to_numpy(np.float64)))
+    return _estimated(
+        rows, partial(classification.mean, (rows["predicted"] == rows["label"]).to_numpy(np.float64))
+    )
 
 
 def auc(rows: pd.DataFrame, classes: tuple[str, ...]) -> str:
@@ -145,7 +147,7 @@ def auc(rows: pd.DataFrame, classes: tuple[str, ...]) -> str:
         return ""
     labels = np.array([classes.index(name) for name in rows["label"]])
     probabilities = rows[[f"p_{name}" for name in classes]].to_numpy(np.float64)
-    return _estimated(rows, partial(metrics.auc, labels, probabilities))
+    return _estimated(rows, partial(classification.auc, labels, probabilities))
 
 
 def group_tables(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
@@ -162,7 +164,9 @@ def group_tables(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
                 by_class.append([*start, right(rows), auc(pair, classes)])
             elif rows["dice_lungs"].notna().all():
                 dice = rows["dice_lungs"].to_numpy(np.float64)
-                by_mask.append([*start, _estimated(rows, partial(metrics.mean, dice)), f"{dice.min():.3f}"])
+                by_mask.append(
+                    [*start, _estimated(rows, partial(classification.mean, dice)), f"{dice.min():.3f}"]
+                )
     start = ["source", "by", "group", "images (patients)"]
     return [
         markdown([*start, "right", "AUC (a kind of pneumonia: against normal)"], by_class, 3),

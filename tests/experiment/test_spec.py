@@ -53,7 +53,7 @@ def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("quick").mkdir()  # as `multimix benchmark quick --out quick` leaves it
+    Path("quick").mkdir()  # as `python -m benchmarks.stepmark quick --out quick` leaves it
     Path("smoke").write_text("seeds: [5]")
     assert Spec.read(Path("quick")) == Spec.read(SPECS / "quick.yaml")
     assert Spec.read(Path("smoke")).seeds == (5,)

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from multimix.metrics import calibration_error
+from multimix.metrics.classification import calibration_error
 from multimix.reliability.calibration import (
     ENOUGH,
     Reliability,

@@ -6,7 +6,6 @@ import click
 
 from multimix import __version__
 from multimix.cli.audit import audit
-from multimix.cli.bench import bench
 from multimix.cli.benchmark import benchmark
 from multimix.cli.compare import compare
 from multimix.cli.data import data
@@ -36,7 +35,7 @@ def commands() -> None:
     """
 
 
-for command in (audit, bench, benchmark, compare, data, demo, evaluate, pacs, predict, report, serve, train):
+for command in (audit, benchmark, compare, data, demo, evaluate, pacs, predict, report, serve, train):
     commands.add_command(command)
 
 

@@ -17,11 +17,12 @@ from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from multimix import metrics, statistics
+from multimix import statistics
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
+from multimix.metrics import classification, segmentation
 from multimix.reliability.calibration import covered
 from multimix.types import NONE, Estimate, Judged, Prediction, Record, Scores
 
@@ -132,24 +133,24 @@ def _mask_columns(
     predicted = prediction.masks[structure]
     height, width = predicted.shape
     reference = read_mask(record.masks[structure], (height, width))
-    distances = metrics.surface_distances(predicted, reference)
+    distances = segmentation.surface_distances(predicted, reference)
     scores: dict[str, float] = {
-        "dice": metrics.dice(predicted, reference),
-        "jaccard": metrics.jaccard(predicted, reference),
-        "precision": metrics.precision(predicted, reference),
-        "recall": metrics.recall(predicted, reference),
-        "ssim": metrics.structural_similarity(predicted, reference),
-        "asd_px": metrics.average_surface_distance(distances),
-        "hd95_px": metrics.hausdorff_95(distances),
+        "dice": segmentation.dice(predicted, reference),
+        "jaccard": segmentation.jaccard(predicted, reference),
+        "precision": segmentation.precision(predicted, reference),
+        "recall": segmentation.recall(predicted, reference),
+        "ssim": segmentation.structural_similarity(predicted, reference),
+        "asd_px": segmentation.average_surface_distance(distances),
+        "hd95_px": segmentation.hausdorff_95(distances),
     }
     if prediction.spacing is not None:
-        distances = metrics.surface_distances(predicted, reference, prediction.spacing)
-        scores["asd_mm"] = metrics.average_surface_distance(distances)
-        scores["hd95_mm"] = metrics.hausdorff_95(distances)
+        distances = segmentation.surface_distances(predicted, reference, prediction.spacing)
+        scores["asd_mm"] = segmentation.average_surface_distance(distances)
+        scores["hd95_mm"] = segmentation.hausdorff_95(distances)
     scores["area_px"] = int(predicted.sum())
     scores["reference_area_px"] = int(reference.sum())
     if (mean := trivial.at(structure, reference.shape)) is not None:
-        scores["mean_mask_dice"] = metrics.dice(mean, reference)
+        scores["mean_mask_dice"] = segmentation.dice(mean, reference)
     return {f"{name}_{structure}": value for name, value in scores.items()}
 
 
@@ -182,7 +183,7 @@ def summarise(
             scores |= _mask_scores(rows, structure, bootstrap) if len(rows) else {}
     if "refused" in table and table["refused"].notna().all():
         refused = table["refused"].to_numpy(np.float64)
-        scores["refused"] = bootstrap(table["patient"].tolist(), partial(metrics.mean, refused))
+        scores["refused"] = bootstrap(table["patient"].tolist(), partial(classification.mean, refused))
     first = table.iloc[0]
     return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
 
@@ -190,7 +191,7 @@ def summarise(
 def _membership(
     names: Iterable[str], images: Iterable[str], classes: tuple[str, ...], multi_label: bool
 ) -> Int[np.ndarray, "N K"]:
-    """`metrics.membership` of cells that name the model's classes, or none; ManifestError where one names another."""
+    """`classification.membership` of cells that name known classes, or none; ManifestError where one names another."""
     cells = list(names)
     known = {"", NONE, *classes} if multi_label else {"", *classes}
     for cell, image in zip(cells, images, strict=True):
@@ -199,7 +200,7 @@ def _membership(
                 f"{image}: label {unknown[0]!r} is not among the model's classes {', '.join(classes)}. "
                 "Correct the label, or do not name this source as a class source."
             )
-    return metrics.membership(cells, classes, multi_label)
+    return classification.membership(cells, classes, multi_label)
 
 
 def _class_scores(
@@ -215,20 +216,22 @@ def _class_scores(
     base_rates = np.tile(member.mean(axis=0), (len(rows), 1))
     patients = rows["patient"].tolist()
 
-    def score(metric: Callable[..., metrics.Score], answers: Float[np.ndarray, "N K"]) -> Estimate:
+    def score(metric: Callable[..., classification.Score], answers: Float[np.ndarray, "N K"]) -> Estimate:
         trivial = float(metric(labels, base_rates))
         return bootstrap(patients, partial(metric, labels, answers), trivial=trivial)
 
-    scores = {"accuracy": score(metrics.accuracy, decided)}
+    scores = {"accuracy": score(classification.accuracy, decided)}
     for index, name in enumerate(classes):
-        scores[f"f1_{name}"] = score(partial(metrics.f1, index=index), decided)
-    scores["auc"] = score(metrics.auc, probabilities)
+        scores[f"f1_{name}"] = score(partial(classification.f1, index=index), decided)
+    scores["auc"] = score(classification.auc, probabilities)
     if multi_label or len(classes) > 2:
         for index, name in enumerate(classes):
-            scores[f"auc_{name}"] = score(partial(metrics.auc_of_class, index=index), probabilities)
-    scores["brier"] = score(metrics.brier, probabilities)
-    # Of metrics.NO_INTERVAL.
-    answered, trivial = (float(metrics.calibration_error(labels, p)) for p in (probabilities, base_rates))
+            scores[f"auc_{name}"] = score(partial(classification.auc_of_class, index=index), probabilities)
+    scores["brier"] = score(classification.brier, probabilities)
+    # Of classification.NO_INTERVAL.
+    answered, trivial = (
+        float(classification.calibration_error(labels, p)) for p in (probabilities, base_rates)
+    )
     scores["ece"] = Estimate(answered, float("nan"), float("nan"), trivial)
     if "prediction_set" in rows:
         # Several names, whatever the labels; and a set names classes only.
@@ -251,9 +254,9 @@ def _set_scores(
     scores = {}
     if (has := ~np.isnan(share)).any():  # an image without a class has nothing to be covered
         with_class = [patient for patient, one in zip(patients, has, strict=True) if one]
-        scores["coverage"] = bootstrap(with_class, partial(metrics.mean, share[has]), trivial=1.0)
+        scores["coverage"] = bootstrap(with_class, partial(classification.mean, share[has]), trivial=1.0)
     whole = float(member.shape[1])
-    return scores | {"set_size": bootstrap(patients, partial(metrics.mean, size), trivial=whole)}
+    return scores | {"set_size": bootstrap(patients, partial(classification.mean, size), trivial=whole)}
 
 
 def _mask_scores(
@@ -265,10 +268,10 @@ def _mask_scores(
         dice = rows[f"mean_mask_dice_{structure}"].to_numpy(np.float64)
         trivial = {"dice": float(dice.mean()), "jaccard": float((dice / (2 - dice)).mean())}
     scores = {}
-    for name in metrics.MASK_SCORES:
+    for name in segmentation.MASK_SCORES:
         column = f"{name}_{structure}"
         if column in rows and rows[column].notna().all():
-            statistic = partial(metrics.mean, rows[column].to_numpy(np.float64))
+            statistic = partial(classification.mean, rows[column].to_numpy(np.float64))
             scores[column] = bootstrap(patients, statistic, trivial=trivial.get(name))
     return scores
 

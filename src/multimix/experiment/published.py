@@ -1,7 +1,7 @@
 """What others have published: the paper's scores, and how well a second human observer does.
 
 The 108 rows are those of the supplement's Tables 3 and 4 (Haque, Imran, Wang, Terzopoulos, ISBI 2021,
-arXiv:2010.14731), kept in `data/published.csv` as printed; the AUCs are those of its ROC figures. Some rows
+arXiv:2010.14731), kept in `published.csv` as printed; the AUCs are those of its ROC figures. Some rows
 cannot be true; they are kept and marked.
 """
 
@@ -74,7 +74,7 @@ class PublishedRow:
 @cache
 def rows() -> tuple[PublishedRow, ...]:
     """All 108 rows in the order of the tables."""
-    text = (files("multimix") / "data" / "published.csv").read_text("utf-8")
+    text = (files("multimix.experiment") / "published.csv").read_text("utf-8")
     return tuple(_row(line) for line in csv.DictReader(text.splitlines()))
 
 

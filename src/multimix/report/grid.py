@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from multimix import metrics
 from multimix.errors import ManifestError
 from multimix.experiment.cells import Benchmark, Cell, Setting
+from multimix.metrics import classification, segmentation
 from multimix.reliability.calibration import covered
 from multimix.statistics import Statistic, estimate
 from multimix.statistics.paired import paired_difference
@@ -43,7 +43,7 @@ Grid = Mapping[tuple[Setting, str, str], Score]
 
 def title(metric: str, structures: Sequence[str]) -> str:
     """A metric as printed; the structure is named where there are several."""
-    for score, structure in product(metrics.MASK_SCORES, structures):
+    for score, structure in product(segmentation.MASK_SCORES, structures):
         if metric == f"{score}_{structure}":
             return _TITLES[score] if len(structures) == 1 else f"{_TITLES[score]} of {structure}"
     return f"F1 of {metric.removeprefix('f1_')}" if metric.startswith("f1_") else _TITLES[metric]
@@ -111,7 +111,7 @@ def _of_source(cells: Sequence[Cell], source: str, samples: int) -> Iterator[tup
         parts = [one[name].score for one in each]
         trivial = [cell.trivial[source, name] for cell in cells if (source, name) in cell.trivial]
         seeds = tuple(float(part(np.ones((1, len(patients))))[0]) for part in parts)
-        if name in metrics.NO_INTERVAL:
+        if name in classification.NO_INTERVAL:
             result = Estimate(float(np.mean(seeds)), float("nan"), float("nan"))
         else:
             result = _over_patients_and_seeds(patients, parts, samples)
@@ -160,33 +160,33 @@ def _statistics(cell: Cell, source: str) -> dict[str, _Judged]:
         found |= {name: _Judged(rows, score) for name, score in _class_statistics(cell, rows).items()}
     for structure in cell.structures:
         rows = mask_rows(cell, source, structure)
-        for name in metrics.MASK_SCORES if len(rows) else ():
+        for name in segmentation.MASK_SCORES if len(rows) else ():
             column = f"{name}_{structure}"
             if column in rows and rows[column].notna().all():
                 values = rows[column].to_numpy(np.float64)
-                found[column] = _Judged(rows, partial(metrics.mean, values))
+                found[column] = _Judged(rows, partial(classification.mean, values))
     return found
 
 
 def _class_statistics(cell: Cell, rows: pd.DataFrame) -> dict[str, Callable[..., Any]]:
     """As `evaluate` computes them."""
-    truth = metrics.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
+    truth = classification.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
     labels = truth if cell.multi_label else truth.argmax(axis=1)
     probabilities = rows[[f"p_{name}" for name in cell.classes]].to_numpy(np.float64)
     # What the model decided need not be the most probable class, so accuracy and F1 take its own word.
-    decided = metrics.membership(rows["predicted"].tolist(), cell.classes, cell.multi_label).astype(
+    decided = classification.membership(rows["predicted"].tolist(), cell.classes, cell.multi_label).astype(
         np.float64
     )
-    scores: dict[str, Callable[..., Any]] = {"accuracy": partial(metrics.accuracy, labels, decided)}
+    scores: dict[str, Callable[..., Any]] = {"accuracy": partial(classification.accuracy, labels, decided)}
     for index, name in enumerate(cell.classes):
-        scores[f"f1_{name}"] = partial(metrics.f1, labels, decided, index=index)
-    scores["auc"] = partial(metrics.auc, labels, probabilities)
-    scores["brier"] = partial(metrics.brier, labels, probabilities)
-    scores["ece"] = partial(metrics.calibration_error, labels, probabilities)
+        scores[f"f1_{name}"] = partial(classification.f1, labels, decided, index=index)
+    scores["auc"] = partial(classification.auc, labels, probabilities)
+    scores["brier"] = partial(classification.brier, labels, probabilities)
+    scores["ece"] = partial(classification.calibration_error, labels, probabilities)
     if "prediction_set" in rows:
-        inside = metrics.membership(rows["prediction_set"].tolist(), cell.classes, multi_label=True)
+        inside = classification.membership(rows["prediction_set"].tolist(), cell.classes, multi_label=True)
         share = covered(inside > 0, truth)
         if not np.isnan(share).any():  # an image without a class has nothing to be covered
-            scores["coverage"] = partial(metrics.mean, share)
-        scores["set_size"] = partial(metrics.mean, inside.sum(axis=1).astype(np.float64))
+            scores["coverage"] = partial(classification.mean, share)
+        scores["set_size"] = partial(classification.mean, inside.sum(axis=1).astype(np.float64))
     return scores

@@ -15,7 +15,7 @@ _INTERVAL = re.compile(r"^(\S+) (\[[^\]]+\])(.*)$")
 def html(document: Document) -> str:
     """The page. It follows the reader's light or dark setting, fits a phone, and prints in light."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("multimix", "templates"),
+        loader=jinja2.PackageLoader("multimix.report", "templates"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,

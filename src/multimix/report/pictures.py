@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from multimix import metrics, published
+from multimix.experiment import published
 from multimix.experiment.cells import Benchmark, Cell, Setting
+from multimix.metrics import classification
 from multimix.recipes import METHODS
 from multimix.report import scores
 from multimix.report.document import Panel, Pictures, Table, number
@@ -222,12 +223,12 @@ def _curves(cells: Mapping[str, Sequence[Cell]], source: str, known: str) -> lis
 
 def _area(answers: Answers) -> float:
     both = np.stack([1 - answers.probability, answers.probability], axis=1)
-    return float(metrics.auc_of_class(answers.truth, both, index=1))
+    return float(classification.auc_of_class(answers.truth, both, index=1))
 
 
 def _answers(cell: Cell, source: str, known: str) -> Answers:
     rows = class_rows(cell, source)
-    truth = metrics.membership(rows["label"].tolist(), [known], cell.multi_label)[:, 0]
+    truth = classification.membership(rows["label"].tolist(), [known], cell.multi_label)[:, 0]
     return Answers(truth, rows[f"p_{known}"].to_numpy(np.float64))
 
 
@@ -237,7 +238,7 @@ def _confidences(cells: Sequence[Cell], source: str) -> Confidences:
     for cell in cells:
         rows = class_rows(cell, source)
         p = rows[[f"p_{name}" for name in cell.classes]].to_numpy(np.float64)
-        truth = metrics.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
+        truth = classification.membership(rows["label"].tolist(), cell.classes, cell.multi_label)
         if cell.multi_label:
             confidence.append(np.maximum(p, 1 - p).ravel())
             right.append(((p >= 0.5) == truth).astype(int).ravel())

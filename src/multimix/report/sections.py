@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 
-from multimix import __version__, published
+from multimix import __version__
+from multimix.experiment import published
 from multimix.experiment.cells import Benchmark
 from multimix.report import pictures, scores
 from multimix.report.data_card import data_card

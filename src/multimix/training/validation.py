@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from multimix.metrics import accuracy, auc, balanced_log_loss
+from multimix.metrics.classification import accuracy, auc, balanced_log_loss
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability, best_temperature, measure_classes
 from multimix.reliability.ood import Familiarity, cut_outs, learn_familiarity, thumbnails

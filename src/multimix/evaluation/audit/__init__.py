@@ -87,27 +87,27 @@ def audit(
 
 def _checks() -> list[tuple[str, Check]]:
     """Fault -> its check, in the order in which they run."""
-    from multimix.evaluation.audit import arithmetic, division, judging, learning, normalisation, shortcuts
+    from multimix.evaluation.audit import arithmetic, evaluation, leakage, normalisation, shortcuts, training
 
     return [
-        ("weights-not-finite", learning.weights_not_finite),
-        ("pseudo-labels-none", learning.pseudo_labels_none),
-        ("pseudo-labels-all", learning.pseudo_labels_all),
-        ("best-is-first", learning.best_is_first),
-        ("shared-patient", division.shared_patient),
-        ("wrong-role", division.wrong_role),
-        ("visible-labels", division.visible_labels),
-        ("same-stream", division.same_stream),
-        ("unseen-class", division.unseen_class),
-        ("shared-pixels", division.shared_pixels),
-        ("data-changed", division.data_changed),
-        ("zero-gradient", learning.zero_gradient),
-        ("best-not-best", learning.best_not_best),
+        ("weights-not-finite", training.weights_not_finite),
+        ("pseudo-labels-none", training.pseudo_labels_none),
+        ("pseudo-labels-all", training.pseudo_labels_all),
+        ("best-is-first", training.best_is_first),
+        ("shared-patient", leakage.shared_patient),
+        ("wrong-role", leakage.wrong_role),
+        ("visible-labels", leakage.visible_labels),
+        ("same-stream", leakage.same_stream),
+        ("unseen-class", leakage.unseen_class),
+        ("shared-pixels", leakage.shared_pixels),
+        ("data-changed", leakage.data_changed),
+        ("zero-gradient", training.zero_gradient),
+        ("best-not-best", training.best_not_best),
         ("normalisation", normalisation.normalisation),
         ("size-shortcut", shortcuts.size_shortcut),
         ("thumbnail-shortcut", shortcuts.thumbnail_shortcut),
-        ("below-trivial", judging.below_trivial),
+        ("below-trivial", evaluation.below_trivial),
         ("impossible-scores", arithmetic.impossible_scores),
-        ("collapse", judging.collapse),
-        ("stale-evaluation", judging.stale_evaluation),
+        ("collapse", evaluation.collapse),
+        ("stale-evaluation", evaluation.stale_evaluation),
     ]

@@ -14,7 +14,7 @@ import pandas as pd
 
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
-from multimix.metrics import auc_of_class
+from multimix.metrics.classification import auc_of_class
 
 ROUNDING = 0.006
 """What three rounded digits can shift a relation between means by."""

@@ -21,7 +21,7 @@ from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import Material
 from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.sizes import image_size
-from multimix.metrics import auc_of_class
+from multimix.metrics.classification import auc_of_class
 from multimix.types import Record
 
 SIZE_AUC, THUMBNAIL_AUC = 0.65, 0.75

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from multimix import metrics
 from multimix.errors import ManifestError, UsageError
 from multimix.evaluation.compare.groups import Run
+from multimix.metrics import classification, segmentation
 from multimix.statistics import Statistic
 from multimix.statistics.significance import delong, mcnemar, wilcoxon
 
@@ -35,7 +35,7 @@ def metrics_of(run: Run, source: str) -> list[str]:
     judged = _class_rows(rows)
     if classes := _classes(judged):
         multi = _multi_label(run, judged, classes)
-        member = metrics.membership(judged["label"], classes, multi)
+        member = classification.membership(judged["label"], classes, multi)
         defined = [0 < count < len(judged) for count in member.sum(axis=0)]
         names = ["auc"] if all(defined) else []
         names += ["accuracy", *(f"f1_{name}" for name in classes)]
@@ -43,7 +43,7 @@ def metrics_of(run: Run, source: str) -> list[str]:
             names += [f"auc_{name}" for name, has in zip(classes, defined, strict=True) if has]
         names += ["brier", "ece"]
     for column in map(str, rows):
-        score = next((s for s in metrics.MASK_SCORES if column.startswith(f"{s}_")), None)
+        score = next((s for s in segmentation.MASK_SCORES if column.startswith(f"{s}_")), None)
         if score is None:
             continue
         masks = (
@@ -126,7 +126,7 @@ def shared(a: Sequence[Run], b: Sequence[Run], metric: str, source: str) -> Shar
 
 
 def _mean(values: Float[np.ndarray, " N"]) -> Callable[..., Any]:
-    return partial(metrics.mean, values)
+    return partial(classification.mean, values)
 
 
 def _make(patients: list[str], each: list[Statistic], split: int, test: str, p: float | None) -> Shared:
@@ -193,8 +193,8 @@ class _ClassAnswers:
         return cls(
             classes,
             multi,
-            metrics.membership(rows["label"], classes, multi),
-            metrics.membership(rows["predicted"], classes, multi),
+            classification.membership(rows["label"], classes, multi),
+            classification.membership(rows["predicted"], classes, multi),
             rows[[f"p_{name}" for name in classes]].to_numpy(np.float64),
         )
 
@@ -217,13 +217,13 @@ class _ClassAnswers:
             return _mean(self.right())
         if metric.startswith("f1_"):
             index = self.classes.index(metric.removeprefix("f1_"))
-            return partial(metrics.f1, labels, self.decided.astype(np.float64), index=index)
+            return partial(classification.f1, labels, self.decided.astype(np.float64), index=index)
         if metric.startswith("auc_"):
             index = self.classes.index(metric.removeprefix("auc_"))
-            return partial(metrics.auc_of_class, labels, self.probabilities, index=index)
-        scores: dict[str, Callable[..., metrics.Score]] = {
-            "auc": metrics.auc,
-            "brier": metrics.brier,
-            "ece": metrics.calibration_error,
+            return partial(classification.auc_of_class, labels, self.probabilities, index=index)
+        scores: dict[str, Callable[..., classification.Score]] = {
+            "auc": classification.auc,
+            "brier": classification.brier,
+            "ece": classification.calibration_error,
         }
         return partial(scores[metric], labels, self.probabilities)

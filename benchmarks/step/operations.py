@@ -4,12 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from benchmarks.step.timing import timed
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
-
-from multimix.bench.timing import timed
 
 KINDS = {
     "pooling and upsampling": ("max_pool", "upsample", "_pool", "_place"),

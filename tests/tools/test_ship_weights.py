@@ -19,7 +19,7 @@ from multimix.io.writers import write_json
 from multimix.networks.load import BEST, ModelSpec, load_model, read_tensors, save_model, write_tensors
 from multimix.reliability.calibration import Reliability
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(4, 4, 8, 8, 8))
 
 

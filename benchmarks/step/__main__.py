@@ -1,4 +1,4 @@
-"""`multimix bench`."""
+"""`python -m benchmarks.step`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,29 +30,28 @@ def bench(size: int, images: int, pairs: int, device: str, file: Path | None) ->
 
     \b
     Examples:
-      multimix bench                              some minutes: the released schedule is slow
-      multimix bench --size 128 --json bench.json
-      multimix bench --device cuda --pairs 11     a minute
+      python -m benchmarks.step                              some minutes: the released schedule is slow
+      python -m benchmarks.step --size 128 --json bench.json
+      python -m benchmarks.step --device cuda --pairs 11     a minute
 
-    Ratios are the released schedule's seconds over ours, measured in turns. They need benchmarks/naive.py, which
-    lies in the repository and not in the package.
+    Ratios are the released schedule's seconds over ours, measured in turns. The released schedule is
+    benchmarks/naive.py.
     """
     import os
 
     from rich.console import Console
 
     os.environ.setdefault("KINETO_LOG_LEVEL", "9")  # the profiler's own chatter, read when torch is imported
+    from benchmarks.step.measure import bench as measure
     from torch import cuda
 
-    from multimix.bench import bench as measure
     from multimix.cli.progress import bar
-    from multimix.errors import UsageError
     from multimix.io.writers import write_json
 
     if size % 16:
-        raise UsageError(f"--size: expected a multiple of 16, got {size}. Choose e.g. 256.")
+        raise click.UsageError(f"--size: expected a multiple of 16, got {size}. Choose e.g. 256.")
     if device == "cuda" and not cuda.is_available():
-        raise UsageError("--device cuda: no such device here. Use --device cpu.")
+        raise click.UsageError("--device cuda: no such device here. Use --device cpu.")
     with bar("Measuring", "parts") as report:
         results = measure(size=size, images=images, pairs=pairs, device=device, report=report)
     if file is not None:
@@ -110,3 +109,7 @@ def _seconds(value: float) -> str:
 
 def _ratio(found: dict[str, float]) -> str:
     return f"{found['ratio']:.1f}" if "ratio" in found else ""
+
+
+if __name__ == "__main__":
+    bench()

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from multimix import metrics
+from multimix.metrics import classification, segmentation
 
 HAND_LABELS = np.array([0, 0, 1, 1, 1])
 HAND = np.array([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [0.4, 0.6], [0.8, 0.2]])
@@ -31,48 +31,48 @@ def blobs(rng, size=(40, 50)):
 
 def test_class_scores_by_hand():
     # Decisions: 0 1 1 1 0, so 3 of 5 are right.
-    assert metrics.accuracy(HAND_LABELS, HAND) == pytest.approx(3 / 5)
-    assert metrics.f1(HAND_LABELS, HAND, index=0) == pytest.approx(2 * 1 / (2 * 1 + 1 + 1))
-    assert metrics.f1(HAND_LABELS, HAND, index=1) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
+    assert classification.accuracy(HAND_LABELS, HAND) == pytest.approx(3 / 5)
+    assert classification.f1(HAND_LABELS, HAND, index=0) == pytest.approx(2 * 1 / (2 * 1 + 1 + 1))
+    assert classification.f1(HAND_LABELS, HAND, index=1) == pytest.approx(2 * 2 / (2 * 2 + 1 + 1))
     # Pairs of .1 and .6 against .7, .6 and .2: 3 right with .1; 1 right and 1 tie with .6.
-    assert metrics.auc(HAND_LABELS, HAND) == pytest.approx((3 + 1 + 0.5) / 6)
+    assert classification.auc(HAND_LABELS, HAND) == pytest.approx((3 + 1 + 0.5) / 6)
     squares = np.array([0.1, 0.6, 0.3, 0.4, 0.8]) ** 2
-    assert metrics.brier(HAND_LABELS, HAND) == pytest.approx(2 * squares.mean())
+    assert classification.brier(HAND_LABELS, HAND) == pytest.approx(2 * squares.mean())
 
 
 def test_balanced_log_loss_by_hand():
     labels, probabilities = np.array([0, 1, 1]), np.array([[0.5, 0.5], [0.75, 0.25], [0.0, 1.0]])
     expected = (np.log(2) + (np.log(4) + 0) / 2) / 2
-    assert metrics.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
+    assert classification.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
     # One more of a class counts as one more of it, not as more of the class.
     again = np.repeat(probabilities, [3, 1, 1], axis=0)
-    assert metrics.balanced_log_loss(np.array([0, 0, 0, 1, 1]), again) == pytest.approx(expected)
+    assert classification.balanced_log_loss(np.array([0, 0, 0, 1, 1]), again) == pytest.approx(expected)
 
 
 def test_balanced_log_loss_of_classes_that_are_not_exclusive():
     labels, probabilities = np.array([[1], [0], [0]]), np.array([[0.5], [0.5], [0.75]])
     expected = (np.log(2) + (np.log(2) + np.log(4)) / 2) / 2
-    assert metrics.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
+    assert classification.balanced_log_loss(labels, probabilities) == pytest.approx(expected)
 
 
 def test_balanced_log_loss_needs_every_class_and_stays_finite():
-    assert np.isnan(metrics.balanced_log_loss(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]])))
-    assert np.isfinite(metrics.balanced_log_loss(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])))
+    assert np.isnan(classification.balanced_log_loss(np.array([0, 0]), np.array([[0.9, 0.1], [0.4, 0.6]])))
+    assert np.isfinite(classification.balanced_log_loss(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]])))
 
 
 def test_calibration_error_by_hand():
     # Confidences .9, .6, .7, .6, .8. Ceil(15 c) = 14, 9, 11, 9, 12: only the two of .6 share a bin.
     gaps = [abs(1 - 0.9), abs((0 + 1) - 2 * 0.6), abs(1 - 0.7), abs(0 - 0.8)]
-    assert metrics.calibration_error(HAND_LABELS, HAND) == pytest.approx(sum(gaps) / 5)
+    assert classification.calibration_error(HAND_LABELS, HAND) == pytest.approx(sum(gaps) / 5)
     # In one bin the signs cancel: 3 right, 3.6 claimed.
-    assert metrics.calibration_error(HAND_LABELS, HAND, bins=1) == pytest.approx(0.6 / 5)
+    assert classification.calibration_error(HAND_LABELS, HAND, bins=1) == pytest.approx(0.6 / 5)
 
 
 def test_calibration_bins_hold_their_upper_edge():
     # With 5 bins .6 belongs to (.4, .6] and not to (.6, .8], so it is alone.
     labels, probabilities = np.array([0, 1]), np.array([[0.6, 0.4], [0.7, 0.3]])
-    assert metrics.calibration_error(labels, probabilities, bins=5) == pytest.approx((0.4 + 0.7) / 2)
-    assert metrics.calibration_error(np.array([1]), np.array([[0.0, 1.0]])) == 0
+    assert classification.calibration_error(labels, probabilities, bins=5) == pytest.approx((0.4 + 0.7) / 2)
+    assert classification.calibration_error(np.array([1]), np.array([[0.0, 1.0]])) == 0
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -81,12 +81,12 @@ def test_class_scores_agree_with_scikit_learn(classes):
 
     labels, probabilities = random_answers(np.random.default_rng(0), classes=classes)
     answers = probabilities.argmax(axis=1)
-    assert metrics.accuracy(labels, probabilities) == pytest.approx(accuracy_score(labels, answers))
+    assert classification.accuracy(labels, probabilities) == pytest.approx(accuracy_score(labels, answers))
     for k, expected in enumerate(f1_score(labels, answers, average=None)):
-        assert metrics.f1(labels, probabilities, index=k) == pytest.approx(expected)
+        assert classification.f1(labels, probabilities, index=k) == pytest.approx(expected)
     given = probabilities[:, 1] if classes == 2 else probabilities
     expected = roc_auc_score(labels, given, multi_class="ovr", average="macro")
-    assert metrics.auc(labels, probabilities) == pytest.approx(expected)
+    assert classification.auc(labels, probabilities) == pytest.approx(expected)
 
 
 def test_brier_agrees_with_scikit_learn():
@@ -94,7 +94,7 @@ def test_brier_agrees_with_scikit_learn():
 
     labels, probabilities = random_answers(np.random.default_rng(1))
     expected = 2 * brier_score_loss(labels, probabilities[:, 1])
-    assert metrics.brier(labels, probabilities) == pytest.approx(expected)
+    assert classification.brier(labels, probabilities) == pytest.approx(expected)
 
 
 def test_labels_that_are_not_exclusive():
@@ -104,51 +104,53 @@ def test_labels_that_are_not_exclusive():
     labels = (rng.random((150, 3)) < [0.2, 0.5, 0.7]).astype(int)
     probabilities = np.round(0.99 * (labels * 0.3 + rng.random((150, 3)) * 0.7), 2) + 0.001  # never 1/2
     answers = probabilities >= 0.5
-    assert metrics.accuracy(labels, probabilities) == pytest.approx((answers == labels).mean())
+    assert classification.accuracy(labels, probabilities) == pytest.approx((answers == labels).mean())
     for k, expected in enumerate(f1_score(labels, answers, average=None)):
-        assert metrics.f1(labels, probabilities, index=k) == pytest.approx(expected)
+        assert classification.f1(labels, probabilities, index=k) == pytest.approx(expected)
     expected = roc_auc_score(labels, probabilities, average="macro")
-    assert metrics.auc(labels, probabilities) == pytest.approx(expected)
+    assert classification.auc(labels, probabilities) == pytest.approx(expected)
     # Each class is a pair (1 - p, p), which the exclusive scores can judge.
     pairs = [np.stack([1 - p, p], axis=1) for p in probabilities.T]
-    for metric in (metrics.brier, metrics.calibration_error):
+    for metric in (classification.brier, classification.calibration_error):
         each = [metric(labels[:, k], pair) for k, pair in enumerate(pairs)]
         assert metric(labels, probabilities) == pytest.approx(np.mean(each))
 
 
 def test_probability_one_half_is_a_yes_where_labels_are_not_exclusive():
-    assert metrics.accuracy(np.array([[1]]), np.array([[0.5]])) == 1
+    assert classification.accuracy(np.array([[1]]), np.array([[0.5]])) == 1
 
 
 def test_absent_class_is_a_failure():
     labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1, 0.0]] * 3)
-    assert metrics.f1(labels, probabilities, index=1) == 0  # present, never predicted
-    assert metrics.f1(labels, probabilities, index=2) == 0  # neither present nor predicted
-    assert metrics.f1(labels, probabilities, index=0) == pytest.approx(2 * 2 / (2 * 2 + 1))
+    assert classification.f1(labels, probabilities, index=1) == 0  # present, never predicted
+    assert classification.f1(labels, probabilities, index=2) == 0  # neither present nor predicted
+    assert classification.f1(labels, probabilities, index=0) == pytest.approx(2 * 2 / (2 * 2 + 1))
 
 
 def test_auc_is_nan_without_both_sides():
     probabilities = np.array([[0.9, 0.1], [0.4, 0.6]])
-    assert np.isnan(metrics.auc(np.array([0, 0]), probabilities))
-    assert np.isnan(metrics.auc(np.array([1, 1]), probabilities))
+    assert np.isnan(classification.auc(np.array([0, 0]), probabilities))
+    assert np.isnan(classification.auc(np.array([1, 1]), probabilities))
     three = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.6, 0.2, 0.2]])
-    assert np.isnan(metrics.auc(np.array([0, 1, 0]), three))  # class 2 is absent, the mean is undefined
-    assert metrics.auc_of_class(np.array([0, 1, 0]), three, index=1) == 1
+    assert np.isnan(
+        classification.auc(np.array([0, 1, 0]), three)
+    )  # class 2 is absent, the mean is undefined
+    assert classification.auc_of_class(np.array([0, 1, 0]), three, index=1) == 1
 
 
 def _f1_of_the_second(labels, probabilities, weights=None):
-    return metrics.f1(labels, probabilities, weights, index=1)
+    return classification.f1(labels, probabilities, weights, index=1)
 
 
 @pytest.mark.parametrize(
     "metric",
     [
-        metrics.accuracy,
+        classification.accuracy,
         _f1_of_the_second,
-        metrics.auc,
-        metrics.brier,
-        metrics.balanced_log_loss,
-        metrics.calibration_error,
+        classification.auc,
+        classification.brier,
+        classification.balanced_log_loss,
+        classification.calibration_error,
     ],
 )
 @pytest.mark.parametrize("kind", ["two", "three", "not exclusive"])
@@ -164,27 +166,27 @@ def test_weights_are_repetitions(metric, kind):
 
 def test_mean_with_weights():
     weights = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]])
-    np.testing.assert_allclose(metrics.mean(np.array([3.0, 6.0, 0.0]), weights), [3, 4])
+    np.testing.assert_allclose(classification.mean(np.array([3.0, 6.0, 0.0]), weights), [3, 4])
 
 
 def test_overlap_of_shifted_squares():
     prediction, reference = square(5, 5), square(5, 6)  # 16 pixels each, 12 in common
-    assert metrics.dice(prediction, reference) == pytest.approx(24 / 32)
-    assert metrics.jaccard(prediction, reference) == pytest.approx(12 / 20)
+    assert segmentation.dice(prediction, reference) == pytest.approx(24 / 32)
+    assert segmentation.jaccard(prediction, reference) == pytest.approx(12 / 20)
     half = square(5, 5, side=2)  # 4 pixels, all within the reference
-    assert metrics.precision(half, square(5, 5)) == 1
-    assert metrics.recall(half, square(5, 5)) == pytest.approx(4 / 16)
+    assert segmentation.precision(half, square(5, 5)) == 1
+    assert segmentation.recall(half, square(5, 5)) == pytest.approx(4 / 16)
 
 
 def test_distances_of_shifted_squares():
     # A 4 x 4 square has 12 outline pixels. Shifted right by one, the near edge column (4 pixels) is 1 away
     # from the other outline; the top and bottom rows (2 inner pixels and the far corner each) lie on it; the
     # far column's 2 middle pixels are 1 away from the other's.
-    distances = metrics.surface_distances(square(5, 5), square(5, 6))
+    distances = segmentation.surface_distances(square(5, 5), square(5, 6))
     assert sorted(distances.to_reference) == [0] * 6 + [1] * 6
     assert sorted(distances.to_prediction) == [0] * 6 + [1] * 6
-    assert metrics.average_surface_distance(distances) == pytest.approx(0.5)
-    assert metrics.hausdorff_95(distances) == 1
+    assert segmentation.average_surface_distance(distances) == pytest.approx(0.5)
+    assert segmentation.hausdorff_95(distances) == 1
 
 
 def test_hausdorff_95_takes_the_worse_direction():
@@ -192,9 +194,9 @@ def test_hausdorff_95_takes_the_worse_direction():
     # it is the 95th percentile by interpolation: position .95 * 12 = 11.4 between 0 and 10.
     prediction = square(5, 5)
     prediction[5, 18] = True
-    distances = metrics.surface_distances(prediction, square(5, 5))
-    assert metrics.hausdorff_95(distances) == pytest.approx(0.4 * 10)
-    assert metrics.average_surface_distance(distances) == pytest.approx(10 / 25)
+    distances = segmentation.surface_distances(prediction, square(5, 5))
+    assert segmentation.hausdorff_95(distances) == pytest.approx(0.4 * 10)
+    assert segmentation.average_surface_distance(distances) == pytest.approx(10 / 25)
 
 
 def test_spacing_scales_each_axis():
@@ -202,8 +204,12 @@ def test_spacing_scales_each_axis():
     up[1, 4] = left[4, 1] = True
     centre = np.zeros((9, 9), dtype=bool)
     centre[4, 4] = True
-    assert metrics.hausdorff_95(metrics.surface_distances(up, centre, (0.5, 2.0))) == pytest.approx(1.5)
-    assert metrics.hausdorff_95(metrics.surface_distances(left, centre, (0.5, 2.0))) == pytest.approx(6)
+    assert segmentation.hausdorff_95(segmentation.surface_distances(up, centre, (0.5, 2.0))) == pytest.approx(
+        1.5
+    )
+    assert segmentation.hausdorff_95(
+        segmentation.surface_distances(left, centre, (0.5, 2.0))
+    ) == pytest.approx(6)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0), (0.7, 1.3)])
@@ -216,7 +222,7 @@ def test_distances_agree_with_brute_force(spacing):
     for seed in range(4):
         prediction, reference = blobs(np.random.default_rng(seed))
         between = np.linalg.norm(outline(prediction)[:, None] - outline(reference)[None], axis=2)
-        distances = metrics.surface_distances(prediction, reference, spacing)
+        distances = segmentation.surface_distances(prediction, reference, spacing)
         np.testing.assert_allclose(distances.to_reference, between.min(axis=1))
         np.testing.assert_allclose(distances.to_prediction, between.min(axis=0))
 
@@ -228,40 +234,40 @@ def test_similarity_is_that_of_the_whole_image():
     pairs += [(square(0, 0), square(1, 2)), (square(16, 26), square(9, 9)), (square(8, 12), square(9, 12))]
     for prediction, reference in pairs:
         expected = structural_similarity(prediction.astype(float), reference.astype(float), data_range=1.0)
-        assert metrics.structural_similarity(prediction, reference) == pytest.approx(expected, abs=1e-12)
+        assert segmentation.structural_similarity(prediction, reference) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(("side", "expected"), [(1, 0), (2, 0)])
 def test_similarity_of_images_too_small_for_a_window(side, expected):
     full, corner = np.ones((side, side), dtype=bool), np.zeros((side, side), dtype=bool)
     corner[0, 0] = side > 1
-    assert metrics.structural_similarity(full, corner) == expected
-    assert metrics.structural_similarity(full, full) == 1
+    assert segmentation.structural_similarity(full, corner) == expected
+    assert segmentation.structural_similarity(full, full) == 1
 
 
 def test_empty_masks():
     empty, some = np.zeros((30, 40), dtype=bool), square(5, 5, size=(30, 40))
     overlaps = (
-        metrics.dice,
-        metrics.jaccard,
-        metrics.precision,
-        metrics.recall,
-        metrics.structural_similarity,
+        segmentation.dice,
+        segmentation.jaccard,
+        segmentation.precision,
+        segmentation.recall,
+        segmentation.structural_similarity,
     )
     for metric in overlaps:
         assert metric(empty, some) == 0
         assert metric(some, empty) == 0
         assert metric(empty, empty) == 1
     for pair in ((empty, some), (some, empty)):
-        distances = metrics.surface_distances(*pair)  # the diagonal of 30 x 40
-        assert metrics.average_surface_distance(distances) == metrics.hausdorff_95(distances) == 50
-        assert metrics.hausdorff_95(metrics.surface_distances(*pair, (2.0, 2.0))) == 100
-    nothing = metrics.surface_distances(empty, empty)
-    assert metrics.average_surface_distance(nothing) == metrics.hausdorff_95(nothing) == 0
+        distances = segmentation.surface_distances(*pair)  # the diagonal of 30 x 40
+        assert segmentation.average_surface_distance(distances) == segmentation.hausdorff_95(distances) == 50
+        assert segmentation.hausdorff_95(segmentation.surface_distances(*pair, (2.0, 2.0))) == 100
+    nothing = segmentation.surface_distances(empty, empty)
+    assert segmentation.average_surface_distance(nothing) == segmentation.hausdorff_95(nothing) == 0
 
 
 def test_masks_that_fill_the_image_end_at_its_edge():
     full = np.ones((20, 20), dtype=bool)
-    distances = metrics.surface_distances(full, square(8, 8, size=(20, 20)))
+    distances = segmentation.surface_distances(full, square(8, 8, size=(20, 20)))
     assert len(distances.to_reference) == 4 * 20 - 4
-    assert metrics.hausdorff_95(distances) > 8
+    assert segmentation.hausdorff_95(distances) > 8

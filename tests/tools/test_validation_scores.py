@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def keep(folder: Path, method: str, steps: int, seed: int, scores: list[float], **more: list[float]) -> None:

@@ -22,7 +22,7 @@ from multimix.io.writers import write_json
 from multimix.networks.load import ModelSpec, save_model
 from multimix.weights import shipped_names
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "weights"
 CLASSES = ("NORMAL", "PNEUMONIA")
 

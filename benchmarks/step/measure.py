@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmarks.step.operations import count, shares
+from benchmarks.step.timing import compare, copied, memory, peak, timed
+from benchmarks.step.work import Step, inference
 from torch import Tensor
 
-from multimix.bench.operations import count, shares
-from multimix.bench.timing import compare, copied, memory, peak, timed
-from multimix.bench.work import Step, inference, naive
 from multimix.io.writers import write_png
 from multimix.networks.load import ModelSpec, save_model
 from multimix.training.augment import WeakView, strong_view, weak_view
@@ -43,7 +43,7 @@ def bench(
     after every part of the work. Float32 is what the framework makes of it: on a CUDA device cuDNN's convolutions
     round their factors to TF32, the yardstick's as ours.
     """
-    yardstick, todo, on = naive(), 8, torch.device(device)
+    todo, on = 8, torch.device(device)
     results: dict[str, Any] = {
         "machine": _machine(on),
         "size": size,
@@ -57,7 +57,7 @@ def bench(
     results["peak_gflops"] = peak(on)
     results["copied_gb_per_second"] = copied(on)
     report(1, todo)
-    released = steps["float32"].released(yardstick) if yardstick else None
+    released = steps["float32"].released()
     for done, (kind, step) in enumerate(steps.items(), 2):
         name = "train_step" if kind == "float32" else "train_step_bf16"
         found, counted = compare(step.ours, released, pairs, on), count(step.one_by_one)
@@ -70,10 +70,9 @@ def bench(
             "share_by_part": shares(step.ours, on),
         }
         report(done, todo)
-    if released:
-        results["train_step"]["naive_gflop"] = count(released).operations / 1e9
+    results["train_step"]["naive_gflop"] = count(released).operations / 1e9
     report(4, todo)
-    results["inference"] = {f"batch{n}": inference(yardstick, size, n, 2 * pairs + 1, on) for n in (1, 16)}
+    results["inference"] = {f"batch{n}": inference(size, n, 2 * pairs + 1, on) for n in (1, 16)}
     report(5, todo)
     results["streams"] = _streams(size, images, steps["bfloat16" if on.type == "cuda" else "float32"], on)
     report(6, todo)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
-
-import multimix.bench.work
-import tiny
-from multimix.bench import bench
-from multimix.bench.operations import count
+from benchmarks.step.__main__ import bench as command
+from benchmarks.step.measure import bench
+from benchmarks.step.operations import count
+from click.testing import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -58,30 +57,22 @@ def test_bytes_are_those_of_inputs_and_outputs() -> None:
     assert found.operations == 2 * 9 * 3 * 5 * 2 * 8 * 8
 
 
-def test_without_the_yardstick_it_measures_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(multimix.bench.work, "NAIVE", Path("not there.py"))
-    found = bench(size=16, images=1, pairs=1)
-    assert not {"ratio", "naive_gflop"} & found["train_step"].keys()
-    assert found["train_step"]["seconds"] > 0
+def test_the_command_prints_and_writes(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    done = CliRunner().invoke(command, ["--size", "32", "--images", "1", "--pairs", "1", "--json", str(file)])
+    assert done.exit_code == 0, done.output
+    assert "training step, float32" in done.output
+    assert json.loads(file.read_text())["size"] == 32
 
 
-def test_the_command_prints_and_writes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    answer = tiny.multimix(
-        capsys, "bench", "--size", "32", "--images", "1", "--pairs", "1", "--json", tmp_path / "bench.json"
-    )
-    assert (answer.code, answer.errors) == (0, [])
-    assert "training step, float32" in answer.out
-    assert json.loads((tmp_path / "bench.json").read_text())["size"] == 32
-
-
-def test_a_size_that_the_network_does_not_take(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = tiny.multimix(capsys, "bench", "--size", "40")
-    assert answer.code == 2
-    assert answer.errors == ["Error: --size: expected a multiple of 16, got 40. Choose e.g. 256."]
+def test_a_size_that_the_network_does_not_take() -> None:
+    done = CliRunner().invoke(command, ["--size", "40"])
+    assert done.exit_code == 2
+    assert "--size: expected a multiple of 16, got 40. Choose e.g. 256." in done.output
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
-def test_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
-    answer = tiny.multimix(capsys, "bench", "--device", "cuda")
-    assert answer.code == 2
-    assert answer.errors == ["Error: --device cuda: no such device here. Use --device cpu."]
+def test_a_device_that_is_not_there() -> None:
+    done = CliRunner().invoke(command, ["--device", "cuda"])
+    assert done.exit_code == 2
+    assert "--device cuda: no such device here. Use --device cpu." in done.output

@@ -1,18 +1,16 @@
 """What is measured: a training step and an answer, ours and the yardstick's."""
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
+from benchmarks.step.timing import compare
 from torch import Tensor
 
-from multimix.bench.timing import compare
+from benchmarks import naive
 from multimix.config import RunConfig
 from multimix.networks.model import MultiMix
 from multimix.recipes import paper
@@ -20,21 +18,6 @@ from multimix.training.algorithm import Objective, gradient
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.schedule import parts
 from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
-
-NAIVE = Path(__file__).parents[3] / "benchmarks" / "naive.py"
-"""The yardstick lies beside the sources, not in the package: an installed package measures itself alone."""
-
-
-def naive() -> ModuleType | None:
-    """The module of the yardstick, None where it is not there."""
-    if not NAIVE.is_file():
-        return None
-    spec = importlib.util.spec_from_file_location("naive", NAIVE)
-    if spec is None or spec.loader is None:
-        return None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass(frozen=True)
@@ -87,20 +70,18 @@ class Step:
 
         return cls(objective, s, partial(step, one_by_one), partial(step, ours))
 
-    def released(self, yardstick: ModuleType) -> Callable[[], None]:
+    def released(self) -> Callable[[], None]:
         """The same step by the released schedule."""
-        model = yardstick.NaiveMultiMix(self.objective.model.p).to(self.streams["weak"].device)
+        model = naive.NaiveMultiMix(self.objective.model.p).to(self.streams["weak"].device)
 
         def step() -> None:
             model.zero_grad()
-            yardstick.naive_loss(model, self.streams).backward()
+            naive.naive_loss(model, self.streams).backward()
 
         return step
 
 
-def inference(
-    yardstick: ModuleType | None, size: int, images: int, pairs: int, device: torch.device
-) -> dict[str, float]:
+def inference(size: int, images: int, pairs: int, device: torch.device) -> dict[str, float]:
     """Class, mask and saliency of a batch."""
     model = MultiMix().to(device)
     x = torch.rand(images, 1, size, size, generator=torch.Generator().manual_seed(0)).to(device)
@@ -109,13 +90,11 @@ def inference(
         with torch.inference_mode():
             model(x)
 
-    released = None
-    if yardstick is not None:
-        other = yardstick.NaiveMultiMix().to(device).eval()
+    other = naive.NaiveMultiMix().to(device).eval()
 
-        def released() -> None:
-            with torch.no_grad():
-                other(x)
+    def released() -> None:
+        with torch.no_grad():
+            other(x)
 
     def half() -> None:
         with torch.autocast(device.type, torch.bfloat16):

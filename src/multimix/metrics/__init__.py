@@ -1,0 +1,1 @@
+"""Scores: of class probabilities over many images, of one mask."""
