@@ -6,9 +6,9 @@ from torch import Tensor
 
 from multimix.inference.predictor import Predictor
 from multimix.networks.model import MultiMix
+from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
 from multimix.reliability.ood import Familiarity, Gaussian
-from multimix.types import ModelOutput
 
 WIDTHS = (2, 2, 2, 2, 2)
 

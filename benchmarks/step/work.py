@@ -15,9 +15,9 @@ from multimix.config import RunConfig
 from multimix.networks.model import MultiMix
 from multimix.recipes import paper
 from multimix.training.algorithm import Objective, gradient
+from multimix.training.batch import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.schedule import parts
-from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Method:
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """Names of the terms that it minimises, as in `types.LossBreakdown`."""
+        """Names of the terms that it minimises, as in `training.batch.LossBreakdown`."""
         has = {
             "classification": self.classify,
             "pseudo_label": self.classify and (self.pseudo_labels or self.teacher),

@@ -8,7 +8,7 @@ import torch
 from multimix.config import ObjectiveConfig
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import Objective, total
-from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
+from multimix.training.batch import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 
 def test_losses_and_gradients_equal_those_of_the_released_schedule():

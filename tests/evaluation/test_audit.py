@@ -30,10 +30,11 @@ from multimix.inference.predictor import load
 from multimix.io.writers import write_json
 from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
 from multimix.reliability.calibration import Reliability
+from multimix.training.batch import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, TwoViews
 from multimix.training.prepare import Prepared
 from multimix.training.trainer import train
 from multimix.training.validation import ValidationSet
-from multimix.types import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, Record, TwoViews
+from multimix.types import Record
 
 
 def config(manifest: Path, **changes: Any) -> Any:

@@ -10,7 +10,7 @@ import multimix
 from multimix.errors import UsageError
 from multimix.networks.layers import channels_last, is_channels_last
 from multimix.networks.model import MultiMix
-from multimix.types import ModelOutput
+from multimix.networks.outputs import ModelOutput
 
 SMALL = Path(__file__).parent / "reference" / "small_parity.npz"
 

@@ -12,18 +12,18 @@ from torch import Generator, Tensor, nn
 from multimix.config import ObjectiveConfig
 from multimix.networks import model as network
 from multimix.networks.model import MultiMix
+from multimix.networks.outputs import TaskLogits
 from multimix.recipes import ABLATIONS, METHODS, PAPER_METHODS, TEACHER, Method
 from multimix.training.algorithm import Objective, gradient, teach, total
-from multimix.training.losses import dice_loss, segmentation_consistency
-from multimix.types import (
+from multimix.training.batch import (
     LabelledClasses,
     LabelledMasks,
     LossBreakdown,
     MixedViews,
     MultiMixBatch,
-    TaskLogits,
     TwoViews,
 )
+from multimix.training.losses import dice_loss, segmentation_consistency
 
 WIDTHS = (4, 4, 6, 6, 8)
 

@@ -12,9 +12,9 @@ from multimix.config import ObjectiveConfig
 from multimix.networks.load import load_model
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import Objective, gradient
+from multimix.training.batch import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 from multimix.training.cuda_graph import WARM_UP, RecordedGradient
 from multimix.training.trainer import Progress, train
-from multimix.types import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

@@ -9,6 +9,7 @@ import torch
 
 from multimix.config import ObjectiveConfig
 from multimix.training.algorithm import total
+from multimix.training.batch import Confident, LossBreakdown
 from multimix.training.losses import (
     classification_loss,
     dice_loss,
@@ -19,7 +20,6 @@ from multimix.training.losses import (
     segmentation_consistency,
     soft_label_loss,
 )
-from multimix.types import Confident, LossBreakdown
 
 
 def test_equals_the_released_losses(shared: Path):

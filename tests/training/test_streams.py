@@ -12,8 +12,9 @@ from multimix.config import StreamConfig
 from multimix.data.cache import ImageCache
 from multimix.data.sets import TrainingSets
 from multimix.recipes import METHODS, OURS, TEACHER, Method
+from multimix.training.batch import MultiMixBatch
 from multimix.training.streams import Pixels, Sampler, Streams, Walk, encode_labels
-from multimix.types import MultiMixBatch, Record
+from multimix.types import Record
 
 SIDE = 16
 CPU = torch.device("cpu")

@@ -26,12 +26,13 @@ from multimix.errors import CheckpointError, SplitError, TrainingError, UsageErr
 from multimix.networks.load import BEST, LAST, load_model, load_state, read_tensors, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
+from multimix.training.batch import MultiMixBatch
 from multimix.training.guards import LOCK
 from multimix.training.prepare import prepare
 from multimix.training.runlog import read_log
 from multimix.training.schedule import learning_rate
 from multimix.training.trainer import Progress, Trainer, train
-from multimix.types import MultiMixBatch, Record
+from multimix.types import Record
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import torch
 from torch import Generator, Tensor
 
 from multimix.networks.model import MultiMix
+from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
 from multimix.training.validation import ValidationSet, measure_reliability, score_in_words, validate
-from multimix.types import ModelOutput
 
 CPU = torch.device("cpu")
 SIDE = 4

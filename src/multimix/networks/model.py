@@ -23,8 +23,8 @@ from multimix.networks.layers import (
     pool,
     upsample_and_join,
 )
+from multimix.networks.outputs import ModelOutput, TaskLogits
 from multimix.networks.saliency import input_gradient
-from multimix.types import ModelOutput, TaskLogits
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five encoder blocks, as published."""

@@ -10,6 +10,7 @@ from torch.nn.functional import one_hot
 from multimix.config import ObjectiveConfig
 from multimix.networks.layers import PIXELS_AT_ONCE
 from multimix.networks.model import MultiMix
+from multimix.training.batch import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled
 from multimix.training.losses import (
     CONSISTENCIES,
     classification_loss,
@@ -19,7 +20,6 @@ from multimix.training.losses import (
     pseudo_mask_loss,
     soft_label_loss,
 )
-from multimix.types import Confident, LossBreakdown, MultiMixBatch, PseudoLabelled
 
 WEIGHTS = {
     "classification": "",

@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 
 from multimix.training.algorithm import Objective, gradient
-from multimix.types import LossBreakdown, MultiMixBatch, tensors
+from multimix.training.batch import LossBreakdown, MultiMixBatch, tensors
 
 Gradient = Callable[[MultiMixBatch, Generator], LossBreakdown]
 """Sets the gradients of the total loss of a batch, with dropout from the generator; returns the terms."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from multimix.types import Confident
+from multimix.training.batch import Confident
 
 
 def classification_loss(

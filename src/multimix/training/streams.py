@@ -25,16 +25,16 @@ from multimix.training.augment import (
     strong_view,
     weak_view,
 )
-from multimix.training.seeds import derive, generator
-from multimix.types import (
+from multimix.training.batch import (
     LabelledClasses,
     LabelledMasks,
     MixedViews,
     MultiMixBatch,
-    Record,
     TwoViews,
     tensors,
 )
+from multimix.training.seeds import derive, generator
+from multimix.types import Record
 
 MOST_AMPLITUDE = 0.5
 """Largest share of another image's Fourier amplitude."""

@@ -37,6 +37,7 @@ from multimix.networks.load import (
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
+from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.guards import alone, deferred_interrupt, enough_memory
 from multimix.training.prepare import Prepared, prepare
@@ -44,7 +45,6 @@ from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
 from multimix.training.validation import measure_reliability, validate
-from multimix.types import LossBreakdown, MultiMixBatch
 
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""

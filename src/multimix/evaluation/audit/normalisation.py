@@ -19,7 +19,8 @@ from multimix.evaluation.audit.run_folder import Material
 from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
-from multimix.types import MultiMixBatch, Record
+from multimix.training.batch import MultiMixBatch
+from multimix.types import Record
 
 FILES = 24
 """Files decoded again, and compared with the training's cache."""

@@ -18,10 +18,10 @@ from multimix.evaluation.audit.run_folder import Material
 from multimix.networks.load import BEST, LAST, read_tensors
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
+from multimix.training.batch import LossBreakdown
 from multimix.training.prepare import validation_set
 from multimix.training.seeds import derive, generator
 from multimix.training.validation import validate
-from multimix.types import LossBreakdown
 
 BATCHES = 3
 """Batches in which a term may show a gradient."""

@@ -2,7 +2,7 @@
 
 import torch
 
-from multimix.types import LabelledClasses, MultiMixBatch, TwoViews, tensors
+from multimix.training.batch import LabelledClasses, MultiMixBatch, TwoViews, tensors
 
 
 def batch() -> MultiMixBatch:
