@@ -56,7 +56,7 @@ def test_shipped_weights_say_what_they_are_for_and_how_good_they_are():
 def test_how_it_decides(predictor: Predictor, run: Path):
     plain = card(run, predictor)
     assert (plain.decision, plain.calibrated, plain.coverage, plain.rejects) == (
-        "The most probable class is decided.",
+        "The threshold is one half, so the more probable class is decided.",
         False,
         None,
         False,

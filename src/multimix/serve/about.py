@@ -77,7 +77,10 @@ def _decision(predictor: Predictor) -> str:
     if predictor.multi_label:
         each = "Each class is decided on its own, where its probability reaches its threshold."
         return f"{each} {chosen}" if predictor.reliability.thresholds else each
-    return chosen if predictor.reliability.thresholds else "The most probable class is decided."
+    if predictor.reliability.thresholds:
+        return chosen
+    half = "The threshold is one half, so the more probable class is decided."
+    return half if len(predictor.classes) == 2 else "The most probable class is decided."
 
 
 def _sets(predictor: Predictor) -> str:
