@@ -45,6 +45,25 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What makes an image upright: in this order transposed, mirrored left to right, flipped top to bottom."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    flipped: bool = False
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Of (... H W), a view."""
+        turned = pixels.swapaxes(-1, -2) if self.transposed else pixels
+        return turned[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+
+    def back(self, pixels: np.ndarray) -> np.ndarray:
+        """The inverse of `upright`."""
+        turned = pixels[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+        return turned.swapaxes(-1, -2) if self.transposed else turned
+
+
+@dataclass(frozen=True)
 class Radiograph:
     """A decoded image at its own size."""
 
@@ -58,6 +77,12 @@ class Radiograph:
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
     against: str = ""
     """Why its file says that it is no frontal chest radiograph, where it was read all the same; else empty."""
+    in_colour: bool = False
+    """Whether it was a picture in real colour, of which one channel is left."""
+    turn: Turn = Turn()
+    """What makes it upright, as its file says; `pixels` lie as they are stored."""
+    note: str = ""
+    """What its file says that was not followed, and what follows from it, for people; else empty."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -109,6 +134,8 @@ class Prediction:
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
     prediction_set: tuple[str, ...] = ()
     """The classes that are not ruled out at the coverage that the model states; empty where it states none."""
+    note: str = ""
+    """What the file says that was not followed, for people; empty as a rule."""
     refusal: str = ""
     """Why the image is not one that the model can answer, in plain words; empty where it is or nothing is known."""
 
