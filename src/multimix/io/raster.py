@@ -11,6 +11,8 @@ Frames    the first one of an image with several; a mask with several is refused
 Pillow decodes; TIFFs that it cannot read, or reads wrongly, are `tiff`'s.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Num
 from PIL import (
@@ -102,7 +104,7 @@ def _decoded(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, ".
 
 def _is_deep_png(stream: Stream, name: str, head: bytes) -> bool:
     with _open(stream, name, head) as image:
-        tiles = getattr(image, "tile", ())
+        tiles: Any = getattr(image, "tile", ())
         deep = bool(tiles) and tiles[0].args in ("RGB;16B", "RGBA;16B", "LA;16B")
         return deep and "transparency" not in image.info
 
