@@ -170,7 +170,7 @@ def _difference(material: Material, row: pd.Series, record: Record) -> float:
     loaded = material.loaded
     spec = loaded.spec
     radiograph = read_image(record.image, spec.channels, force=True)
-    image = to_model_size(torch.from_numpy(radiograph.pixels), spec.size)[None]
+    image = to_model_size(torch.from_numpy(radiograph.upright), spec.size)[None]
     differences = [0.0]
     stored = [float(row.get(f"p_{name}", np.nan)) for name in spec.classes]
     if stored and np.isfinite(stored).all():
@@ -181,7 +181,7 @@ def _difference(material: Material, row: pd.Series, record: Record) -> float:
     areas = [float(row.get(f"area_px_{name}", np.nan)) for name in spec.structures]
     if areas and np.isfinite(areas).any():
         masks = F.interpolate(
-            loaded.model.segment(image), size=radiograph.size, mode="bilinear", antialias=True
+            loaded.model.segment(image), size=radiograph.upright_size, mode="bilinear", antialias=True
         )[0]
         for area, mask in zip(areas, masks > 0, strict=True):
             if np.isfinite(area):

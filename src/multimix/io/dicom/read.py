@@ -41,7 +41,7 @@ class DicomImage:
     turn: Turn
     """What makes it upright."""
     against: str
-    """Why it would have been refused without `force`."""
+    """Why it would have been rejected without `force`."""
     note: str
     """What the header says that was not followed."""
 
