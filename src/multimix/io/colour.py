@@ -5,7 +5,7 @@ letters and a ruler in colour are small. Neither counts.
 """
 
 import numpy as np
-from jaxtyping import Num, UInt
+from jaxtyping import Num
 
 from multimix.errors import ImageError
 
@@ -45,7 +45,7 @@ def grey(pixels: Num[np.ndarray, "3 ..."]) -> Num[np.ndarray, "..."]:
     return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(pixels.dtype)
 
 
-def check_one_film(stack: UInt[np.ndarray, "3 H W"], name: str) -> None:
+def check_one_film(stack: Num[np.ndarray, "3 H W"], name: str) -> None:
     """ImageError, calling it `name`, where three channels are not of one grey film, but of three or of a photograph."""
     if is_in_colour(stack):
         raise ImageError(

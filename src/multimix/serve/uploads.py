@@ -35,7 +35,7 @@ class Upload:
 
 
 async def read_uploads(headers: Headers, stream: AsyncIterator[bytes], limits: Limits) -> list[Upload]:
-    """The files of a request, in order: every part that has a file name (`filename` or `filename*`) or is named 'files'.
+    """The files of a request, in order: every part named 'files' or with a file name (`filename`, `filename*`).
 
     `stream` yields the body in pieces; no more than `limits.body_bytes` of it is kept. Raises Refused (400,
     408, 413, 415, 422) with the reason.
