@@ -49,8 +49,8 @@ def test_a_path_is_read_and_its_name_kept(tmp_path: Path) -> None:
 
 
 def test_colour_to_grey_is_luma() -> None:
-    rgb = np.zeros((3, 16, 16), dtype=np.float32)
-    rgb[0], rgb[1] = 1.0, 0.5
+    rgb = np.zeros((16, 16, 3), dtype=np.float32)
+    rgb[..., 0], rgb[..., 1] = 1.0, 0.5
     np.testing.assert_allclose(as_radiograph(rgb, 1, "").pixels, 0.299 + 0.587 / 2, atol=1e-6)
 
 
@@ -86,4 +86,8 @@ def test_three_films_are_not_answered_as_one_and_a_photograph_is_known_as_one() 
     same = np.stack([stack[0]] * 3)
     assert not as_radiograph(same, 1, "x").in_colour
     assert as_radiograph(skimage.data.astronaut(), 1, "x").in_colour
-    assert as_radiograph(stack, 3, "x").pixels.shape == (3, 64, 64)  # a model of colour takes what it is given
+    assert as_radiograph(stack, 3, "x").pixels.shape == (
+        3,
+        64,
+        64,
+    )  # a model of colour takes what it is given

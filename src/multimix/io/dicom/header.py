@@ -196,7 +196,7 @@ def unusable_spacing(dataset: "Dataset") -> str:
 def decimals(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
     """The numbers of an attribute; none where it is absent, empty, or not of finite numbers throughout."""
     try:
-        found = tuple(float(part.strip("\0 ")) for part in _written(dataset, keyword).split("\\"))
+        found = tuple(float(part.strip("\0 ")) for part in written(dataset, keyword).split("\\"))
     except ValueError:
         return ()
     return found if all(map(math.isfinite, found)) else ()
@@ -204,11 +204,11 @@ def decimals(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
 
 def stated(dataset: "Dataset", keyword: str) -> bool:
     """Whether an attribute is there with a value, of whatever kind."""
-    return bool(_written(dataset, keyword))
+    return bool(written(dataset, keyword))
 
 
-def _written(dataset: "Dataset", keyword: str) -> str:
-    """A text value as it lies in the file; pydicom raises where a number is none, and quotes what is there."""
+def written(dataset: "Dataset", keyword: str) -> str:
+    """A text value as it lies in the file: pydicom warns or raises where it is not allowed, and quotes it."""
     if keyword not in dataset:
         return ""
     value = dataset.get_item(keyword).value
