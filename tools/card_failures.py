@@ -97,7 +97,7 @@ def draw(data: Path, results: Path = RESULTS, folder: Path = FOLDER) -> list[Pat
 
 def _tile(predictor: Predictor, record: Record, row: pd.Series) -> np.ndarray:
     """One failure (H W 3): the image, the answer over it, and two lines of words."""
-    radiograph = read_image(record.image, predictor.channels)
+    radiograph = read_image(record.image, predictor.spec.channels)
     prediction = next(predictor.predict_radiographs([radiograph]))
     masks, saliency = dict(prediction.masks), prediction.saliency
     if row["source"] == "kermany_v7":

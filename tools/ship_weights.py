@@ -24,8 +24,9 @@ import torch
 from multimix.config import RunConfig
 from multimix.errors import CheckpointError, MultimixError, UsageError
 from multimix.io.writers import atomic_write, write_json
-from multimix.networks.load import BEST, LoadedModel, load_model, read_tensors, write_tensors
+from multimix.networks.load import LoadedModel, load_model
 from multimix.weights import FOLDER
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "weights"

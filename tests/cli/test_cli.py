@@ -23,8 +23,9 @@ import multimix.training.trainer
 import tiny
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
-from multimix.networks.load import LAST, load_state
 from multimix.recipes import recipe
+from multimix.training.state import load_state
+from multimix.weights.file import LAST
 
 Run = Callable[..., tiny.Answer]
 

@@ -28,13 +28,14 @@ from multimix.evaluation.audit.run_folder import locate, open_material
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
-from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
+from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability
 from multimix.training.batch import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, TwoViews
 from multimix.training.prepare import Prepared
 from multimix.training.trainer import train
 from multimix.training.validation import ValidationSet
 from multimix.types import Record
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 
 def config(manifest: Path, **changes: Any) -> Any:

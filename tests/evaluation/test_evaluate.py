@@ -186,7 +186,7 @@ def test_spacing_gives_millimetres(predictor, records):
     assert 0 < table["asd_mm_lungs"][2] < 0.5
     assert scores.metrics["asd_mm_lungs"].value == pytest.approx(table["asd_mm_lungs"].mean())
     table.loc[3, ["asd_mm_lungs", "hd95_mm_lungs"]] = np.nan
-    fewer = evaluate.summarise(table, predictor.classes, predictor.structures)
+    fewer = evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
     assert set(scores.metrics) - set(fewer.metrics) == {"asd_mm_lungs", "hd95_mm_lungs"}
 
 
@@ -250,7 +250,7 @@ def test_an_image_without_any_class_is_judged(records):
 def test_decision_of_the_model_counts_and_not_the_largest_probability(predictor, records):
     _, table = evaluate.evaluate_source(predictor, records)
     table["predicted"] = "PNEUMONIA"
-    scores = evaluate.summarise(table, predictor.classes, predictor.structures)
+    scores = evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
     assert scores.metrics["accuracy"].value == pytest.approx(1 / 4)
     assert scores.metrics["auc"].value == 1
 
@@ -305,13 +305,13 @@ def test_one_source_at_a_time(predictor, records):
     _, table = evaluate.evaluate_source(predictor, records)
     table.loc[0, "source"] = "another"
     with pytest.raises(ValueError, match="one source"):
-        evaluate.summarise(table, predictor.classes, predictor.structures)
+        evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_path, suffix):
     predictor.answers = {str(i): (1 - p, p) for i, p in enumerate(np.random.default_rng(0).random(4))}
-    predictor.classes = ("NA", "1")  # names that a table reader would turn into something else
+    predictor.spec.classes = ("NA", "1")  # names that a table reader would turn into something else
     renamed = [dataclasses.replace(r, label={"NORMAL": "NA"}.get(r.label, "1")) for r in records]
     plain = [dataclasses.replace(r, label="nodule", source="films") for r in records]
     both, table = evaluate.evaluate_source(predictor, renamed, seed=3)
@@ -320,7 +320,7 @@ def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_p
     again = read_per_image(stored)
     for scores in (both, masks):
         rows = again[again["source"] == scores.source]
-        found = evaluate.summarise(rows, predictor.classes, predictor.structures, seed=3)
+        found = evaluate.summarise(rows, predictor.spec.classes, predictor.spec.structures, seed=3)
         assert repr(found) == repr(scores)  # to the last bit; nan is not equal to itself
 
 

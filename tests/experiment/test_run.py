@@ -21,12 +21,14 @@ import tiny
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
-from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
+from multimix.inference.torch_backend import predictor_of
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.training.runlog import read_log
+from multimix.training.state import load_state
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, ModelSpec, load
 
 SPEC = """
 methods: [enc, multimix]
@@ -281,7 +283,7 @@ def test_examples_of_several_structures_and_folders_do_not_overwrite_each_other(
         Image.fromarray((pixels > 90).astype(np.uint8) * 255).save(tmp_path / name / "mask.png")
     structures = ("heart", "lungs")
     model = MultiMix(structures=len(structures), widths=(2, 2, 2, 2, 2)).eval()
-    predictor = Predictor(model, ("a", "b"), structures, size=16)
+    predictor = predictor_of(model, ModelSpec(("a", "b"), structures, size=16))
     masks = dict.fromkeys(structures, (tmp_path / "wards" / "mask.png",))
     records = [Record(tmp_path / name / "1.png", masks=masks, source="s") for name in names]
     write_examples(predictor, records, tmp_path / "out")

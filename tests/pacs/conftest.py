@@ -7,7 +7,8 @@ import pytest
 import torch
 from orthanc import Orthanc
 
-from multimix.networks.load import BEST, ModelSpec, save_model
+from multimix.networks.load import build, save_model
+from multimix.weights.file import BEST, ModelSpec
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(2,) * 5)
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        save_model(folder / BEST, spec.build().state_dict(), spec, {"lungs": torch.zeros(32, 32)})
+        save_model(folder / BEST, build(spec).state_dict(), spec, {"lungs": torch.zeros(32, 32)})
     return folder
 
 

@@ -18,7 +18,8 @@ import scipy.optimize  # noqa: F401  likewise
 import torch
 
 from multimix import cli, trainer
-from multimix.networks.load import LAST, load_state
+from multimix.training.state import load_state
+from multimix.weights.file import LAST
 
 
 def start(arguments: list[str], out: Path) -> int:

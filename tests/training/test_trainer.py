@@ -23,7 +23,7 @@ import tiny
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
-from multimix.networks.load import BEST, LAST, load_model, load_state, read_tensors, save_model
+from multimix.networks.load import load_model, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
 from multimix.training.batch import MultiMixBatch
@@ -31,8 +31,10 @@ from multimix.training.guards import LOCK
 from multimix.training.prepare import prepare
 from multimix.training.runlog import read_log
 from multimix.training.schedule import learning_rate
+from multimix.training.state import load_state
 from multimix.training.trainer import Progress, Trainer, train
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, read_tensors
 
 
 @pytest.fixture(scope="module")

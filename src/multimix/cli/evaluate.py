@@ -73,13 +73,14 @@ def evaluate(
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
-    by_class = by_class if predictor.has_classes else ()
-    by_mask = by_mask if predictor.has_masks else ()
+    by_class = by_class if predictor.spec.classify else ()
+    by_mask = by_mask if predictor.spec.segment else ()
     sources = tuple(dict.fromkeys((*by_class, *by_mask)))
     if not sources:
         raise UsageError(
             f"{model}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
-            f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
+            f"({', '.join(predictor.spec.classes) or 'none'}), structures "
+            f"({', '.join(predictor.spec.structures) or 'none'})."
         )
     chosen = _chosen(manifest, sources, split)
     home = model if model.is_dir() else model.parent

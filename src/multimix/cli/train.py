@@ -261,8 +261,9 @@ def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
 
 def _not_measured(run: Path) -> str:
     """What of its reliability the weights do not know; empty where they know all."""
-    from multimix.networks.load import BEST, load_model
+    from multimix.networks.load import load_model
     from multimix.reliability.calibration import Reliability
+    from multimix.weights.file import BEST
 
     stored = load_model(run / BEST)
     known = stored.reliability or Reliability()

@@ -195,7 +195,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
     """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
-    predictor = load(folder / "run", trainer.fabric.device)
+    predictor = load(folder / "run", str(trainer.fabric.device))
     # The paper's accuracy is of the most probable class; an operating point is a choice beyond the method.
     predictor = replace(predictor, reliability=replace(predictor.reliability, thresholds=()))
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
@@ -222,9 +222,9 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "classes": predictor.classes,
-        "structures": predictor.structures,
-        "multi_label": predictor.multi_label,
+        "classes": predictor.spec.classes,
+        "structures": predictor.spec.structures,
+        "multi_label": predictor.spec.multi_label,
         "class_sources": by_class,
         "mask_sources": by_mask,
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
@@ -237,9 +237,9 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
 
     With several structures --boundary_<structure>.png; images of one name, from several folders, are numbered.
     """
-    named, several = Counter[str](), len(predictor.structures) > 1
+    named, several = Counter[str](), len(predictor.spec.structures) > 1
     for record in records:
-        radiograph = read_image(record.image, predictor.channels, force=True)
+        radiograph = read_image(record.image, predictor.spec.channels, force=True)
         (answer,) = predictor.predict_radiographs([radiograph])
         name = f"{record.source}_{record.image.stem}"
         named[name] += 1

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from multimix.config import WIDTHS
 from multimix.errors import UsageError
 from multimix.networks.layers import (
     PIXELS_AT_ONCE,
@@ -25,9 +26,6 @@ from multimix.networks.layers import (
 )
 from multimix.networks.outputs import ModelOutput, TaskLogits
 from multimix.networks.saliency import input_gradient
-
-WIDTHS = (16, 32, 64, 128, 256)
-"""Channels of the five encoder blocks, as published."""
 
 
 class Block(nn.Module):

@@ -30,16 +30,16 @@ def about(run: Path, predictor: Predictor) -> About:
 
     Scores are those that `multimix evaluate` left in the run folder; a damaged file there is left out.
     """
-    algorithm = algorithm_of(predictor.model.state_dict())
+    algorithm = algorithm_of(predictor.backend.digest)
     scores = _scores(run) if run.is_dir() else []
     card = {
         "name": algorithm.name,
         "version": algorithm.version,
         "weights": algorithm.weights,
-        "classes": list(predictor.classes),
-        "exclusive": not predictor.multi_label,
-        "structures": list(predictor.structures),
-        "size": predictor.size,
+        "classes": list(predictor.spec.classes),
+        "exclusive": not predictor.spec.multi_label,
+        "structures": list(predictor.spec.structures),
+        "size": predictor.spec.size,
         "scores": scores,
         "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
@@ -48,7 +48,7 @@ def about(run: Path, predictor: Predictor) -> About:
 
 
 def _sets(predictor: Predictor) -> str:
-    if not predictor.has_sets:
+    if not predictor.reliability.misses:
         return "This run carries no interval for a single image."
     coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
     return (

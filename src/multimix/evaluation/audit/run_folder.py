@@ -20,11 +20,13 @@ from multimix.data.manifest import SPLITS, read_manifest
 from multimix.data.sets import TrainingSets, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
-from multimix.networks.load import BEST, LoadedModel, load_model
+from multimix.inference.predictor import Predictor, load
+from multimix.networks.load import LoadedModel, load_model
 from multimix.recipes import Method, method
 from multimix.training.runlog import read_log
 from multimix.training.streams import Streams
 from multimix.types import Record
+from multimix.weights.file import BEST
 
 TRAINING_ROLES = ("labelled_classes", "unlabelled_classes", "labelled_masks", "unlabelled_masks")
 VALIDATION_ROLES = ("val_classes", "val_masks")
@@ -95,6 +97,11 @@ class Material:
         """(step, value) of every line of the log that has a number under `name`."""
         values = ((line.get("step"), line.get(name)) for line in self.log)
         return [(s, float(v)) for s, v in values if isinstance(s, int) and isinstance(v, int | float)]
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The best weights, ready to answer."""
+        return load(self.run)
 
     @cached_property
     def loaded(self) -> LoadedModel:
