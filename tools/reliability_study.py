@@ -88,7 +88,7 @@ def sources_of(records: Sequence[Record], split: str, most: int) -> dict[str, li
 
 def refused(familiarity: Familiarity, images: Sequence[Tensor], size: int) -> int:
     """How many of the images (C H W each) are refused."""
-    small = [to_model_size(image, size)[None] for image in images]
+    small = [to_model_size(image.contiguous().numpy(), size)[None] for image in images]
     return sum(bool(familiarity.refusals(one)[0]) for one in small)
 
 
@@ -197,8 +197,8 @@ def class_logits(predictor: Predictor, records: Sequence[Record]) -> np.ndarray:
     with torch.inference_mode():
         for record in records:
             pixels = read_image(record.image, predictor.spec.channels, force=True).pixels
-            image = to_model_size(torch.from_numpy(pixels), predictor.spec.size)[None].to(predictor.device)
-            answers.append(predictor.backend.model.classify(image))
+            image = torch.from_numpy(to_model_size(pixels, predictor.spec.size))[None]
+            answers.append(predictor.model.classify(image))
     return torch.cat(answers).double().cpu().numpy()
 
 

@@ -523,7 +523,6 @@ def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (("train", "x", "--out", "y", "--size", "big"), "'big' is not a valid integer"),
         (("train", "x", "--out", "y", "--size", "100000"), "100000 is not in the range 16<=x<=4096"),
         (("data", "phantom", "x", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
-        (("bench", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
         (("predict", "x"), "Missing argument 'FILE|FOLDER...'"),
         (("data", "index", "x", "--layout", "y"), "'y' is not one of"),
         (("nothing",), "No such command 'nothing'."),

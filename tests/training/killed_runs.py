@@ -17,7 +17,8 @@ import rich.progress  # noqa: F401  imported once, before forking
 import scipy.optimize  # noqa: F401  likewise
 import torch
 
-from multimix import cli, trainer
+from multimix import cli
+from multimix.training import trainer
 from multimix.training.state import load_state
 from multimix.weights.file import LAST
 

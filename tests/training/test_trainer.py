@@ -43,7 +43,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tensors(run: Path, name: str = LAST) -> dict[str, Tensor]:
-    return read_tensors(run / name)[0]
+    return {key: torch.from_numpy(values) for key, values in read_tensors(run / name)[0].items()}
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:

@@ -65,6 +65,15 @@ class Predictor:
     reliability: Reliability = Reliability()  # noqa: RUF009  a value, not a mutable
     """Calibrates, decides, and rejects images unlike those learned from; by default none of it."""
 
+    @property
+    def model(self) -> Any:
+        """The network that torch computes, a `MultiMix`; UsageError where something else computes it."""
+        if not hasattr(self.backend, "model"):
+            raise UsageError(
+                "model: these weights are not computed by torch, so there is no network to show."
+            )
+        return self.backend.model
+
     def __call__(self, inputs: Any) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
 
