@@ -106,7 +106,8 @@ def _halve(best: Path, target: Path) -> None:
     tensors, header = read_tensors(best)
     for name, tensor in tensors.items():
         if name.startswith(("model.", "trivial.")) and tensor.dtype == np.float32:
-            tensors[name] = tensor.astype(np.float16)
+            with np.errstate(over="ignore"):  # told below
+                tensors[name] = tensor.astype(np.float16)
             if not np.isfinite(tensors[name]).all():
                 raise CheckpointError(
                     f"{best}: {name} does not fit into 16 bits; ship it in 32, or train again."

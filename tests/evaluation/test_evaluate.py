@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from bright import picky
 from multimix.errors import CheckpointError, ImageError, ManifestError
 from multimix.evaluation import evaluate
 from multimix.io.tables import read_per_image
+from multimix.reliability.calibration import Reliability
 from multimix.types import NONE, Estimate, Prediction, Record, Scores
+from multimix.weights.file import ModelSpec
 
 SIZE = (20, 30)
 
@@ -34,6 +37,16 @@ class FakePredictor:
     refuses: bool = False
     spacing: tuple | None = None
     asked: int = 0
+
+    @property
+    def spec(self):
+        classes, structures = self.classes * self.has_classes, self.structures * self.has_masks
+        return ModelSpec(classes, structures, 32, self.channels, self.multi_label)
+
+    @property
+    def reliability(self):
+        knows = picky().familiarity if self.refuses else None
+        return Reliability(misses=(1.0,) * len(self.classes) * self.has_sets, familiarity=knows)
 
     def predict_radiographs(self, radiographs):
         for radiograph in radiographs:
@@ -311,7 +324,7 @@ def test_one_source_at_a_time(predictor, records):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_path, suffix):
     predictor.answers = {str(i): (1 - p, p) for i, p in enumerate(np.random.default_rng(0).random(4))}
-    predictor.spec.classes = ("NA", "1")  # names that a table reader would turn into something else
+    predictor.classes = ("NA", "1")  # names that a table reader would turn into something else
     renamed = [dataclasses.replace(r, label={"NORMAL": "NA"}.get(r.label, "1")) for r in records]
     plain = [dataclasses.replace(r, label="nodule", source="films") for r in records]
     both, table = evaluate.evaluate_source(predictor, renamed, seed=3)

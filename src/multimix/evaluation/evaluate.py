@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from multimix.types import NONE, Estimate, Prediction, Radiograph, Record, Score
 from multimix.weights.file import ModelSpec
 
 
+@runtime_checkable
 class Evaluated(Protocol):
     """What can be evaluated: `inference.predictor.Predictor` is one."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -33,6 +33,7 @@ class Outputs(NamedTuple):
     """|d max_k class_logits / d image|, not normalised; None where no class was asked for."""
 
 
+@runtime_checkable
 class Backend(Protocol):
     """What computes a network."""
 

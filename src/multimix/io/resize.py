@@ -9,7 +9,7 @@ def resized(maps: Float[np.ndarray, "N h w"], size: tuple[int, int]) -> Float[np
     """Every map at `size` (height, width): bilinear, antialiased where it becomes smaller, float32.
 
     The value range is kept: bilinear weights are positive and sum to one. Maps of the right size are returned as they
-    are. Equal to torch's antialiased interpolation within 2e-6 for values in [0, 1].
+    are. Equal to torch's antialiased interpolation within 1e-5 for values in [0, 1].
     """
     if maps.shape[1:] == size:
         return maps

@@ -14,6 +14,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from multimix.recipes import METHODS
+
 COLOURS = {
     "u-net": "#0841f7",
     "enc": "#355b4e",
