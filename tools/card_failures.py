@@ -19,7 +19,7 @@ from multimix.errors import ManifestError
 from multimix.inference.predictor import Predictor
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import read_per_image
 from multimix.io.writers import write_png
 from multimix.types import Record
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from bright import picky
 from multimix.errors import CheckpointError, ImageError, ManifestError
 from multimix.evaluation import evaluate
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import read_per_image
 from multimix.reliability.calibration import Reliability
 from multimix.types import NONE, Estimate, Prediction, Record, Scores
 from multimix.weights.file import ModelSpec

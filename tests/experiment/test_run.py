@@ -22,10 +22,10 @@ from multimix.errors import ManifestError, UsageError
 from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.torch_backend import predictor_of
+from multimix.io.run_folder import read_log
 from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.training.runlog import read_log
 from multimix.training.state import load_state
 from multimix.types import Record
 from multimix.weights.file import BEST, LAST, ModelSpec, load

@@ -24,12 +24,12 @@ from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.locks import LOCK
+from multimix.io.run_folder import read_log
 from multimix.networks.load import load_model, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
 from multimix.training.batch import MultiMixBatch
 from multimix.training.prepare import prepare
-from multimix.training.runlog import read_log
 from multimix.training.schedule import learning_rate
 from multimix.training.state import load_state
 from multimix.training.trainer import Progress, Trainer, train

@@ -21,6 +21,7 @@ from rich.text import Text
 from multimix import statistics
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
+from multimix.io.run_folder import PER_IMAGE, SCORES
 from multimix.io.tables import write_table
 from multimix.io.writers import write_json
 from multimix.metrics import classification, segmentation
@@ -324,10 +325,10 @@ def write_scores(
     table = pd.concat(tables, ignore_index=True)
     areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
     table = table.astype(dict.fromkeys(areas, "Int64"))  # whole numbers, also where some images have none
-    summary, per_image = folder / "scores.json", folder / f"per_image{suffix}"
+    summary, per_image = folder / SCORES, folder / f"{PER_IMAGE}{suffix}"
     write_table(per_image, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
-        (folder / f"per_image{other}").unlink(missing_ok=True)
+        (folder / f"{PER_IMAGE}{other}").unlink(missing_ok=True)
     about = {"interval": "95 % bootstrap over patients", "manifest": manifest}
     write_json(summary, about | {"scores": list(scores)})
     return summary, per_image

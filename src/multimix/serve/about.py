@@ -8,6 +8,7 @@ from typing import Any
 
 from multimix.inference.predictor import Predictor
 from multimix.io.dicom.objects import Algorithm, algorithm_of
+from multimix.io.run_folder import SCORES
 from multimix.serve.answers import NOTICE
 
 _SHOWN = ("accuracy", "auc", "dice")
@@ -59,7 +60,7 @@ def _sets(predictor: Predictor) -> str:
 
 def _scores(run: Path) -> list[dict[str, Any]]:
     lines = []
-    for file in sorted(run.glob("evaluation/*/scores.json")):
+    for file in sorted(run.glob(f"evaluation/*/{SCORES}")):
         try:
             for score in json.loads(file.read_text(encoding="utf-8"))["scores"]:
                 lines += [

@@ -24,6 +24,7 @@ from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.locks import folder_lock
+from multimix.io.run_folder import CONFIG, FACTS, SPLIT
 from multimix.io.writers import atomic_write, write_json
 from multimix.networks.load import build, load_model, save_model
 from multimix.networks.model import MultiMix
@@ -316,13 +317,13 @@ def train(
 
 def _describe(config: RunConfig, prepared: Prepared, folder: Path, resume: bool) -> None:
     """Write what the run is, or see that it still is what it was."""
-    facts, known = prepared.describe(), folder / "run.json"
+    facts, known = prepared.describe(), folder / FACTS
     if resume and known.is_file():
         _refuse_other_data(known, facts["data"])
         return
-    with atomic_write(folder / "config.yaml") as temporary:
+    with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(config.to_yaml(), "utf-8")
-    write_split(folder / "split.csv", prepared.sets.roles())
+    write_split(folder / SPLIT, prepared.sets.roles())
     write_json(known, facts)
 
 

@@ -10,6 +10,7 @@ from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import Material, locate
 from multimix.io.readers import read_image
+from multimix.io.run_folder import CONFIG
 from multimix.types import Record
 from multimix.weights.file import BEST
 
@@ -58,7 +59,7 @@ def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
 
 def _learned_sources(material: Material) -> tuple[str, ...]:
     """The run's own sources; none where its configuration is not stored."""
-    return material.sources if (material.run / "config.yaml").is_file() else ()
+    return material.sources if (material.run / CONFIG).is_file() else ()
 
 
 def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
