@@ -33,7 +33,7 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
 
-VERSION = 2
+DECODER = 2
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
 
 ABANDONED_SECONDS = 24 * 3600
@@ -167,7 +167,7 @@ def _removed(place: Path) -> bool:
 
 
 def _key(records: Sequence[Record], size: int, channels: int, structures: Sequence[str]) -> str:
-    key = hashlib.blake2b(repr((VERSION, size, channels, tuple(structures))).encode(), digest_size=16)
+    key = hashlib.blake2b(repr((DECODER, size, channels, tuple(structures))).encode(), digest_size=16)
     for record in records:
         for path in (record.image, *_mask_files(record, structures)):
             try:

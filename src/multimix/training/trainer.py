@@ -33,7 +33,7 @@ from multimix.training.algorithm import Objective, teach
 from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.guards import deferred_interrupt, enough_memory
-from multimix.training.prepare import Prepared, prepare
+from multimix.training.prepare import changed, Prepared, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
@@ -334,9 +334,8 @@ def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
         ) from error
-    if before != data:
-        changed = [name for name in data if before.get(name) != data[name]]
+    if other := changed(before, data):
         raise SplitError(
-            f"{known.parent}: the data has changed since this run began ({', '.join(changed)}, see {known}). Restore "
+            f"{known.parent}: the data has changed since this run began ({', '.join(other)}, see {known}). Restore "
             "it, or train anew into another folder."
         )

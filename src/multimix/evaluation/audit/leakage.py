@@ -13,7 +13,7 @@ from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
 from multimix.evaluation.audit.thumbnails import high_passed, thumbnails
 from multimix.io.run_folder import FACTS
-from multimix.training.prepare import Prepared
+from multimix.training.prepare import Prepared, changed
 from multimix.training.validation import ValidationSet
 from multimix.types import Record
 
@@ -273,8 +273,8 @@ def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
     masks = material.masks
     nothing = ValidationSet(material.images.images[:0], torch.zeros(0), masks.images[:0], masks.masks[:0])
     now = Prepared(material.sets, material.images, masks, nothing, {}).describe()["data"]
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        yield _changed({"changed": ", ".join(changed)})
+    if other := changed(before, now):
+        yield _changed({"changed": ", ".join(other)})
 
 
 def _changed(evidence: Mapping[str, float | int | str]) -> Finding:
