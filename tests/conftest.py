@@ -1,5 +1,6 @@
 """Fixtures that several rooms need."""
 
+import os
 import re
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -41,11 +42,11 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's cache, and each test process keeps to one core."""
+    """No test reads or writes the user's cache, and each test process keeps to one core if not told otherwise."""
     if HAS_TORCH:
         import torch
 
-        torch.set_num_threads(1)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MULTIMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

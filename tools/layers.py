@@ -1,7 +1,7 @@
 """The table of layers in docs/architecture.md, written from the import contract in pyproject.toml.
 
-    python tools/layers.py            write it
-    python tools/layers.py --check    exit status 1 where it is not what the contract says
+python tools/layers.py            write it
+python tools/layers.py --check    exit status 1 where it is not what the contract says
 """
 
 import re
@@ -19,7 +19,9 @@ def table() -> str:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
     rows = [" · ".join(f"`{name.strip()}`" for name in layer.split("|")) for layer in contract["layers"]]
-    return "\n".join(["| layer | rooms |", "| ---: | --- |", *(f"| {i} | {r} |" for i, r in enumerate(rows, 1))])
+    return "\n".join(
+        ["| layer | rooms |", "| ---: | --- |", *(f"| {i} | {r} |" for i, r in enumerate(rows, 1))]
+    )
 
 
 def main() -> int:

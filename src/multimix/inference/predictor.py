@@ -75,36 +75,41 @@ class Predictor:
             )
         return self.backend.model
 
-    def __call__(self, inputs: Any) -> Prediction | list[Prediction]:
+    def __call__(self, inputs: Any, *, force: bool = False) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
 
         An input is a path, a Radiograph, or a NumPy array or tensor (H W), (C H W) or (H W 3) of uint8,
-        uint16 or float in [0, 1]. Raises ImageError where one of them cannot be read.
+        uint16 or float in [0, 1]. What the model is not for is rejected with a reason and no answer; `force` answers
+        it all the same. Raises ImageError where one of them cannot be read.
         """
         several = isinstance(inputs, (list, tuple)) or getattr(inputs, "ndim", 0) == 4
         sources = inputs if several else [inputs]
         radiographs = [as_radiograph(one, self.spec.channels, f"input {i}") for i, one in enumerate(sources)]
-        answers = list(self.predict_radiographs(radiographs))
+        answers = list(self.predict_radiographs(radiographs, force=force))
         return answers if several else answers[0]
 
     def predict_radiographs(
-        self, radiographs: Iterable[Radiograph], batch_size: int = 16
+        self, radiographs: Iterable[Radiograph], batch_size: int = 16, *, force: bool = False
     ) -> Iterator[Prediction]:
-        """Answer in order, holding `batch_size` radiographs at a time; their sizes may differ."""
+        """Answer in order, holding `batch_size` radiographs at a time; their sizes may differ.
+
+        The answers to rejected images are empty but for the reason, unless `force`.
+        """
         for batch in _batches(radiographs, batch_size):
-            yield from self._answer(batch)
+            for prediction in self._answer(batch):
+                yield prediction if force else prediction.withheld()
 
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         images = np.stack([to_model_size(r.pixels, self.spec.size) for r in batch])
         familiarity = self.reliability.familiarity
-        refusals = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
+        rejections = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
         outputs = self.backend.run(images, self.spec.classify)
         nothing = [None] * len(batch)
         probabilities: Iterable[Any] = nothing
         if outputs.class_logits is not None:
             probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
         saliency = nothing if outputs.saliency is None else outputs.saliency
-        return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, refusals))
+        return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, rejections))
 
     def _prediction(
         self,
@@ -112,9 +117,10 @@ class Predictor:
         probabilities: Float[np.ndarray, " K"] | None,
         mask_logits: Float[np.ndarray, "S h w"],
         saliency: Float[np.ndarray, "C h w"] | None,
-        refusal: str,
+        rejection: str,
     ) -> Prediction:
         by_class, masks = {}, {}
+        point = self.reliability.operating_point(len(self.spec.classes), self.spec.multi_label)
         decided: tuple[str, ...] = ()
         inside_set: tuple[str, ...] = ()
         if probabilities is not None:
@@ -134,8 +140,9 @@ class Predictor:
             saliency=None if saliency is None else _saliency(saliency, radiograph.size),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
+            thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
             prediction_set=inside_set,
-            refusal=radiograph.against or refusal,
+            rejection=radiograph.against or rejection,
         )
 
 

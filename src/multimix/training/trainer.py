@@ -33,7 +33,7 @@ from multimix.training.algorithm import Objective, teach
 from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.guards import deferred_interrupt, enough_memory
-from multimix.training.prepare import changed, Prepared, prepare
+from multimix.training.prepare import Prepared, changed, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator

@@ -167,7 +167,7 @@ def _difference(material: Material, row: pd.Series, record: Record) -> float:
     radiograph = read_image(record.image, spec.channels, force=True)
     differences = [0.0]
     with np.errstate(invalid="ignore"):  # of weights that are not finite, which another check names
-        (now,) = material.predictor.predict_radiographs([radiograph])
+        (now,) = material.predictor.predict_radiographs([radiograph], force=True)
     stored = [float(row.get(f"p_{name}", np.nan)) for name in spec.classes]
     if stored and np.isfinite(stored).all():
         moved = np.abs(np.array([now.probabilities[name] for name in spec.classes]) - stored)
