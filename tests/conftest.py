@@ -12,7 +12,7 @@ HAS_TORCH = find_spec("torch") is not None
 
 
 _NEEDS_TORCH = re.compile(
-    r"^\s*(?:from|import) (?:torch|lightning|kornia|bright|tiny|services|benchmarks|"
+    r"^\s*(?:from|import) (?:torch|lightning|kornia|bright|tiny|benchmarks|"
     r"multimix\.(?:networks|training|inference\.torch_backend|experiment\.(?:run|demo)))\b",
     re.MULTILINE,
 )

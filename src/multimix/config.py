@@ -20,7 +20,7 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
 WIDTHS = (16, 32, 64, 128, 256)
-"""Channels of the five encoder blocks. Paper: supplement, Table 1."""
+"""Channels of the five encoder blocks, as published."""
 
 
 def _require(ok: bool, name: str, expected: str, got: object) -> None:

@@ -4,16 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from orthanc import Orthanc
 
-from multimix.networks.load import build, save_model
 from multimix.weights.file import BEST, ModelSpec
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with untrained weights, drawn so that masks are neither empty nor full."""
+    torch = pytest.importorskip("torch")
+    from multimix.networks.load import build, save_model
+
     folder = tmp_path_factory.mktemp("run")
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(2,) * 5)
     with torch.random.fork_rng():
