@@ -447,7 +447,7 @@ def test_one_class_against_none(run: Run, manifest: Path, tmp_path: Path) -> Non
     options = ("--class-source", "wards", "--method", "enc", "--multi-label", "--size", "16", "--steps", "2")
     answer = run("train", folder, *options, "--set", "model.widths=[2,2,2,2,2]", "--out", tmp_path / "run")
     assert (answer.code, answer.errors) == (0, [])
-    assert multimix.load(tmp_path / "run").classes == ("PNEUMONIA",)
+    assert multimix.load(tmp_path / "run").spec.classes == ("PNEUMONIA",)
     answer = run("evaluate", tmp_path / "run", "--out", tmp_path / "scores")
     assert (answer.code, answer.errors) == (0, [])
     (scores,) = json.loads((tmp_path / "scores" / "scores.json").read_text())["scores"]

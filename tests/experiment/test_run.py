@@ -19,10 +19,10 @@ from PIL import Image
 
 import tiny
 from multimix.errors import ManifestError, UsageError
-from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
+from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.torch_backend import predictor_of
-from multimix.io.run_folder import read_log
+from multimix.io.run_folder import CELL, read_log
 from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
@@ -74,7 +74,7 @@ def test_the_most_probable_class_is_judged_and_no_operating_point(
     out = tmp_path / "benchmark"
     shutil.copytree(whole, out)
     cell = out / "enc-c6-s0"
-    (cell / FINISHED).unlink()
+    (cell / CELL).unlink()
     known = load_model(cell / "run")
     # What was answered most often is decided for no more, so that an operating point would show.
     often = pd.read_parquet(cell / "per_image.parquet")["predicted"].mode()[0] == known.spec.classes[0]
@@ -284,5 +284,5 @@ def test_a_cell_says_the_size_that_it_was_trained_at(manifest: Path, tmp_path: P
     plain = Spec.read(spec_file)
     spec = replace(plain, methods=("enc",), own={"enc": {"data": {"size": 32}, "optim": {"steps": 2}}})
     run_benchmark(spec, manifest, tmp_path / "out", processes=1)
-    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / FINISHED).read_text())
+    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / CELL).read_text())
     assert (plain.run.data.size, cell["size"], cell["steps"]) == (16, 32, 2)
