@@ -21,6 +21,7 @@ import tiny
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
+from multimix.inference.predictor import load
 from multimix.inference.torch_backend import predictor_of
 from multimix.io.run_folder import CELL, read_log
 from multimix.networks.load import load_model, save_model
@@ -28,7 +29,7 @@ from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.training.state import load_state
 from multimix.types import Record
-from multimix.weights.file import BEST, LAST, ModelSpec, load
+from multimix.weights.file import BEST, LAST, ModelSpec
 
 SPEC = """
 methods: [enc, multimix]
