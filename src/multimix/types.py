@@ -4,7 +4,7 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +17,16 @@ from multimix.errors import UsageError
 NONE = "none"
 """Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
 other."""
+
+
+UNKNOWN = "?"
+"""How the patient of an image begins where nobody knows who it is; the rest names the image, so that each stands for
+itself and nothing is merged."""
+
+
+def patients_known(patients: Iterable[str]) -> bool:
+    """Whether every image's patient is known, so that an interval over patients may be given."""
+    return not any(patient.startswith(UNKNOWN) for patient in patients)
 
 
 class Report(Protocol):
@@ -39,7 +49,7 @@ class Record:
     split: str = "train"
     """'train', 'val' or 'test'."""
     patient: str = ""
-    """Unique within `source`; images of one patient never cross splits."""
+    """Unique within `source`; images of one patient never cross splits. Begins with UNKNOWN where it is not known."""
     source: str = ""
     """Name of the data set."""
 
@@ -85,6 +95,7 @@ class Scores:
     split: str
     images: int
     patients: int
+    """0 where they are not known, and then no metric has an interval."""
     metrics: Mapping[str, Estimate]
     """Metric name ('accuracy', 'auc', 'dice_lungs', ...) -> estimate."""
 

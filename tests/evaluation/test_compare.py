@@ -114,6 +114,17 @@ def test_class_scores_are_those_of_evaluate(tmp_path, metric):
     assert found.patients == 60
 
 
+def test_patients_that_are_not_known_give_no_verdict(tmp_path):
+    tables = [
+        masks(seed=s, mean=m).assign(patient=[f"?{i}" for i in range(60)]) for s, m in ((1, 0.9), (2, 0.8))
+    ]
+    a, b = (write(tmp_path / name, table) for name, table in zip("ab", tables, strict=True))
+    found = compare_cells([a], [b], "dice_lungs", "lungs")
+    assert np.isnan([found.low, found.high, found.p]).all()
+    assert (found.patients, found.verdict, found.test) == (0, "cannot be told apart", "")
+    assert found.sentence.endswith("no interval is given, because the patients are not known.")
+
+
 def test_lower_is_better_for_distances(tmp_path):
     a, b = (write(tmp_path / n, masks(seed=s, mean=m)) for n, s, m in (("a", 1, 0.9), ("b", 2, 0.8)))
     found = compare_cells([a], [b], "hd95_px_lungs", "lungs")
