@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tests.data.pictures import picture
 
 import tiny
 from multimix.data.manifest import read_manifest
-from tests.data.pictures import picture
 
 
 def test_good_leaves_out_rows_that_cannot_be_read(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
