@@ -120,6 +120,34 @@ def assign_splits(
     return [replace(record, split=split[record.source, record.patient]) for record in records]
 
 
+def set_aside(records: Sequence[Record], share: float) -> list[Record]:
+    """The training and validation images, with a share of the training patients as the test split.
+
+    A patient is set aside where the 64-bit blake2b digest of the patient's name, divided by 2^64, is below `share`: the
+    rule sees neither seed, labels, images, source nor other patients, so nobody can choose by it, a patient of two
+    sources is set aside in both, and new patients change nothing for those before. Images that were the test split are
+    left out. Raises UsageError for a share outside (0, 1), SplitError where nobody is set aside or left to learn from.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"a share of {share:g} cannot be set aside; give one between 0 and 1, such as 0.2")
+    kept = []
+    for record in records:
+        if record.split != "test":
+            aside = record.split == "train" and _place(record.patient) < share
+            kept.append(replace(record, split="test") if aside else record)
+    for split, where in (("test", "is set aside"), ("train", "is left to learn from")):
+        if not any(record.split == split for record in kept):
+            raise SplitError(
+                f"no training patient {where} at a share of {share:g}; give another share, or add patients"
+            )
+    return kept
+
+
+def _place(patient: str) -> float:
+    """Where in [0, 1) a patient's name falls."""
+    return int.from_bytes(hashlib.blake2b(patient.encode(), digest_size=8).digest(), "big") / 2**64
+
+
 def refuse_leaks(records: Iterable[Record]) -> None:
     """Raise SplitError where one patient of a source is in two splits."""
     first: dict[tuple[str, str], Record] = {}

@@ -88,6 +88,12 @@ class Spec:
         """What all cells of a method share."""
         return RunConfig.from_mapping(self.own.get(name, {}), self.run)
 
+    @property
+    def judged_on(self) -> tuple[str, ...]:
+        """Every source that some cell is judged on, in domain first."""
+        named = (*self.class_source, *self.mask_source, *self.cross_class_source, *self.cross_mask_source)
+        return tuple(dict.fromkeys(named))
+
     def cells(self) -> list["Cell"]:
         """The grid, seed by seed, so that a whole table stands early; a method has only the budgets it uses."""
         found = {

@@ -166,8 +166,8 @@ class Material:
         )
 
     @cached_property
-    def roles(self) -> list[Role]:
-        """Who played which role, from split.csv."""
+    def split_rows(self) -> list[Mapping[str, str]]:
+        """The rows of split.csv: role, image, label, source, patient."""
         file = self.run / "split.csv"
         try:
             with file.open(newline="", encoding="utf-8") as stream:
@@ -179,7 +179,12 @@ class Material:
             raise CheckpointError(
                 f"{file}: expected the columns {', '.join(columns)} and a row for every image."
             )
-        cells = [{name: row[name] or "" for name in columns} for row in rows]
+        return [{name: row[name] or "" for name in columns} for row in rows]
+
+    @cached_property
+    def roles(self) -> list[Role]:
+        """Who played which role, from split.csv, with the manifest's rows."""
+        cells = self.split_rows
         # Where train/a/1.png and test/a/1.png fit alike, the training image is meant.
         known = sorted(self.used, key=lambda record: SPLITS.index(record.split))
         records = locate([(row["source"], row["image"]) for row in cells], known)
