@@ -118,7 +118,7 @@ def _look(
         return None
     records = [record for mine in chosen.values() for record in mine]
     if model.is_dir() and (model / "split.csv").is_file():
-        learned = {(row["source"], row["patient"]) for row in open_material(model, None, (), None).split_rows}
+        learned = {(row["source"], row["patient"]) for row in open_material(model).split_rows}
         if both := sorted(
             {record.patient for record in records if (record.source, record.patient) in learned}
         ):
@@ -189,7 +189,7 @@ def _refuse_what_was_learned(
 
     if split == "train" or not all((run / name).is_file() for name in ("config.yaml", "split.csv")):
         return
-    material = open_material(run, None, (), None)
+    material = open_material(run)
     if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)

@@ -21,6 +21,10 @@ class Evaluation:
     """Of scores.json: source, split, images, patients, metrics."""
     table: pd.DataFrame | None
     """per_image.csv or .parquet; None where there is none."""
+    manifest: Path | None = None
+    """Of the images, where it is stored."""
+    look: Mapping[str, Any] | None = None
+    """'hash' and 'numbers' of the look at a sealed part; None where nothing was sealed."""
 
     def metrics(self, entry: Mapping[str, Any], field: str = "value") -> dict[str, float]:
         """Metric name -> its `field` ('value', 'low', 'high', 'trivial') in one of `scores`, where that is a number."""
@@ -43,9 +47,12 @@ def read_evaluation(folder: Path) -> Evaluation:
     """The scores and the per-image table in `folder`; MultimixError where they are damaged, or there are two tables."""
     file = folder / "scores.json"
     try:
-        scores = json.loads(file.read_text("utf-8"))["scores"]
-        entries = tuple(dict(entry) for entry in scores)
+        stored = json.loads(file.read_text("utf-8"))
+        entries = tuple(dict(entry) for entry in stored["scores"])
+        manifest = Path(stored["manifest"]) if stored.get("manifest") else None
+        look = dict(stored["look"]) if stored.get("look") else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
     table = per_image_table(folder)
-    return Evaluation(folder, entries, None if table is None else read_per_image(table))
+    rows = None if table is None else read_per_image(table)
+    return Evaluation(folder, entries, rows, manifest, look)
