@@ -7,7 +7,7 @@ and `scores.json` (how it did on every test source). A folder that lacks one of 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Cell:
     """(source, metric) -> score of the answer that needs no model."""
     versions: tuple[tuple[str, str], ...] = ()
     """Name and version of what it was trained with; empty where its run is not stored."""
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Source -> which look at its sealed test images this was; empty where they are not sealed."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,12 @@ def _read_cell(folder: Path) -> Cell:
             _read_table(folder / "per_image.parquet"),
             _trivial(scores),
             _versions(folder / "run" / "run.json"),
+            {
+                str(source): int(number)
+                for source, number in (scores.get("look") or {}).get("numbers", {}).items()
+            },
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
             f"{folder}: not a cell of a benchmark ({type(error).__name__}: {error}). Remove the folder and run the "
             "benchmark again; it makes that cell anew."

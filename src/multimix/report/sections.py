@@ -24,6 +24,7 @@ from multimix.report.document import (
     with_interval,
 )
 from multimix.report.grid import Grid, title
+from multimix.report.looks import looks
 from multimix.report.questions import QUESTIONS, VERDICTS, Answer, Question
 
 _DOMAIN_NAMES = {"in-domain": "In domain", "cross-domain": "Cross domain"}
@@ -37,7 +38,7 @@ def document(
 ) -> Document:
     """The whole report; `progress` is called with sections done and sections in all."""
     builders: list[Callable[[], Section | None]] = [
-        lambda: Section("summary", "What it says", tuple(summary(benchmark, answers))),
+        lambda: Section("summary", "What it says", (Bullets(looks(benchmark)), *summary(benchmark, answers))),
         *(partial(_domain, benchmark, grid, domain) for domain in published.DOMAINS),
         *(partial(_question, benchmark, question, answers) for question in _asked(answers)),
         partial(_masks, benchmark, grid),
