@@ -258,6 +258,7 @@ def run_cell(
         "class_sources": by_class,
         "mask_sources": by_mask,
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
+        "trials": spec.trials.get(cell.method),
     }
     write_json(folder / FINISHED, facts)
 
