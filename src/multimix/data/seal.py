@@ -14,16 +14,15 @@ the log under version control, whose history is the witness.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from multimix.errors import ImageError, MultimixError, SealError, UsageError
 from multimix.io.chain import Line, append_line, read_chain
+from multimix.io.locks import folder_lock
 from multimix.types import Record
 
 SUFFIX = ".seal.jsonl"
@@ -237,20 +236,15 @@ def _changed(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> s
 @contextmanager
 def _held(log: Path) -> Iterator[None]:
     """No other process writes the log meanwhile. MultimixError where nobody can."""
-    lock = FileLock(log.with_name(f".{log.name}.lock"))
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise MultimixError(
-            f"{log}: another process has held it for {PATIENCE:.0f} s. Wait for its end."
-        ) from error
-    except OSError as error:
-        raise MultimixError(
-            f"{log}: cannot be written ({error.strerror}), so no look can be counted there. Put the log (a copy, where "
-            "there is one) into a folder that can be written to, and name it with --seal-log."
-        ) from error
-    try:
+    with ExitStack() as held:
+        try:
+            busy = f"another process has written {log.name} for {PATIENCE:.0f} s. Wait for its end."
+            held.enter_context(folder_lock(log.parent, busy, PATIENCE, f".{log.name}.lock"))
+        except UsageError:
+            raise
+        except MultimixError as error:
+            raise MultimixError(
+                f"{log}: no look can be counted there ({error}) Put the log (a copy, where there is one) into a folder "
+                "that can be written to, and name it with --seal-log."
+            ) from error
         yield
-    finally:
-        lock.release()

@@ -34,12 +34,12 @@ from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import Predictor, load
+from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.recipes import method
-from multimix.training.guards import alone
 from multimix.training.trainer import train
 from multimix.types import Record
 
@@ -88,7 +88,7 @@ def run_benchmark(
             check_part(seal, records, spec.judged_on)
             check_writable(seal)
     _keep_spec(spec, out)
-    with alone(out):
+    with folder_lock(out):
         _run_cells(spec, _manifest(spec, data, out), out, processes, watch, seal_log)
         ended = states(spec, out)
         write_table(out / "summary.csv", summary(out, spec.cells()))
