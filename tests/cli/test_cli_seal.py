@@ -138,6 +138,23 @@ def test_a_part_of_the_training_patients_is_set_aside_and_sealed(
     assert "exists" in again.errors[0]
 
 
+def test_a_part_set_aside_is_made_anew_from_a_published_log(
+    study: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "published.seal.jsonl"
+    first, second, third = (study / "data" / f"{name}.csv" for name in "abc")
+    options = ("seal", study / "data", "--seal-log", log, "--from-train")
+    assert tiny.multimix(capsys, *options, "0.4", "--out", first).code == 0
+    before = log.read_bytes()
+    assert tiny.multimix(capsys, *options, "0.4", "--out", second).code == 0
+    assert second.read_bytes() == first.read_bytes()
+    assert log.read_bytes() == before
+    other = tiny.multimix(capsys, *options, "0.6", "--out", third)
+    assert other.code == 1
+    assert "are not those that were sealed" in other.errors[0]
+    assert not third.exists()
+
+
 def test_weights_that_do_not_say_whom_they_learned_from(
     study: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

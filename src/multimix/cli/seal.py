@@ -10,6 +10,9 @@ from multimix.errors import UsageError
 if TYPE_CHECKING:
     from multimix.data.seal import Seal
 
+SET_ASIDE = "training patients p with blake2b-64(p) / 2^64 < {share:g}; test images before are left out"
+"""How `--from-train` chooses, for people; see `data.splits.set_aside`."""
+
 seal_log_option = click.option(
     "--seal-log",
     type=click.Path(path_type=Path),
@@ -45,8 +48,8 @@ def seal(
       multimix seal xrays --from-train 0.2 --out xrays/sealed.csv
 
     `evaluate` and `benchmark` refuse a sealed part that has changed, and write down each look; the first is
-    confirmatory, later ones are exploratory. Where MANIFEST is sealed already, its part is checked and the looks are
-    told. Where its folder cannot be written to, name a place with --seal-log, here and in the other commands.
+    confirmatory, later ones are exploratory. Where there is a seal already, the part is checked against it and the looks
+    are told; so --from-train makes a part anew for which somebody else has published the log. Where MANIFEST's folder cannot be written to, name a place with --seal-log, here and in the other commands.
     """
     from multimix.cli.progress import bar
     from multimix.data.manifest import read_manifest, write_manifest
@@ -55,32 +58,28 @@ def seal(
 
     if (from_train is None) != (out is None):
         raise UsageError("--from-train and --out belong together: the share, and the manifest to be written.")
+    if out is not None and out.exists():
+        raise UsageError(f"{out}: exists. Choose another --out, or remove it.")
     records, rule = read_manifest(manifest), ""
-    if from_train is not None and out is not None:
-        for file in (out, seal_log or seal_file(out)):
-            if file.exists():
-                raise UsageError(f"{file}: exists. Choose another --out, or remove it.")
+    if from_train is not None:
         if split != "test":
             raise UsageError(f"--split {split}: --from-train makes a split test; leave --split out.")
-        records = set_aside(records, from_train)
-        write_manifest(out, records)
-        manifest, records = out, read_manifest(out)
-        rule = (
-            f"training patients p with blake2b-64(p) / 2^64 < {from_train:g}; test images before are left out"
-        )
-    log = seal_log or seal_file(manifest)
+        records, rule = set_aside(records, from_train), SET_ASIDE.format(share=from_train)
+    log = seal_log or seal_file(out or manifest)
     known = read_seal(log) if log.is_file() else None
+    if known is not None:
+        if known.split != split:
+            raise UsageError(
+                f"{log}: seals the split {known.split}, not {split}. Name another file with --seal-log."
+            )
+        sources = {record.source for record in records if record.split == split} | set(known.sources)
+        check_part(known, records, sorted(sources))
+    if out is not None:
+        write_manifest(out, records)
     if known is None:
         with bar("Sealing", "images") as report:
             known = seal_part(records, split, log, rule=rule, progress=report)
-    elif known.split != split:
-        raise UsageError(
-            f"{log}: seals the split {known.split}, not {split}. Name another file with --seal-log."
-        )
-    else:
-        sources = {record.source for record in records if record.split == split} | set(known.sources)
-        check_part(known, records, sorted(sources))
-    _say(known, manifest)
+    _say(known, out or manifest)
 
 
 def _say(seal: "Seal", manifest: Path) -> None:

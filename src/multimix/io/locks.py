@@ -30,7 +30,8 @@ def folder_lock(
 ) -> Iterator[None]:
     """No other process writes into `folder` meanwhile, which is made as needed.
 
-    `name`: the file that is held, another than LOCK where one file of a folder is guarded and not all. UsageError, with `busy` in its message, where one still does after `patience` seconds (None: `PATIENCE`);
+    `name`: the file that is held, another than LOCK where one file of the folder is guarded and not all of it.
+    UsageError, with `busy` in its message, where one still does after `patience` seconds (None: `PATIENCE`);
     MultimixError where nobody can.
     """
     # The one who lets go need not be the thread that took it.
