@@ -271,7 +271,7 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
     named, several = Counter[str](), len(predictor.structures) > 1
     for record in records:
         radiograph = read_image(record.image, predictor.channels, force=True)
-        (answer,) = predictor.predict_radiographs([radiograph])
+        (answer,) = predictor.predict_radiographs([radiograph], force=True)
         name = f"{record.source}_{record.image.stem}"
         named[name] += 1
         name += f"_{named[name]}" if named[name] > 1 else ""
