@@ -48,8 +48,9 @@ def seal(
       multimix seal xrays --from-train 0.2 --out xrays/sealed.csv
 
     `evaluate` and `benchmark` refuse a sealed part that has changed, and write down each look; the first is
-    confirmatory, later ones are exploratory. Where there is a seal already, the part is checked against it and the looks
-    are told; so --from-train makes a part anew for which somebody else has published the log. Where MANIFEST's folder cannot be written to, name a place with --seal-log, here and in the other commands.
+    confirmatory, later ones are exploratory. Where there is a seal already, the part is checked against it and the
+    looks are told; so --from-train makes a part anew whose log somebody else has published. Where MANIFEST's folder
+    cannot be written to, name a place with --seal-log, here and in the other commands.
     """
     from multimix.cli.progress import bar
     from multimix.data.manifest import read_manifest, write_manifest
