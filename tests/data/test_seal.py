@@ -166,6 +166,20 @@ def test_data_may_move_and_be_renamed(manifest: Path, sealed: Seal, tmp_path: Pa
     check_part(found, read_manifest(folder), ["wards", "lungs"])
 
 
+def test_data_whose_patients_nobody_knows_may_move_too(manifest: Path, tmp_path: Path) -> None:
+    rows(manifest, lambda r: r | {"patient": ""})
+    seal_part(read_manifest(manifest), "test", seal_file(manifest))
+    text = manifest.read_text().replace("images/", "moved/images/").replace("masks/", "moved/masks/")
+    moved = manifest.parent / "moved"
+    moved.mkdir()
+    for name in ("images", "masks"):
+        (manifest.parent / name).rename(moved / name)
+    manifest.write_text(text)
+    found = find_seal(manifest)
+    assert found is not None
+    check_part(found, read_manifest(manifest), ["wards", "lungs"])
+
+
 def test_training_images_may_change(manifest: Path, sealed: Seal) -> None:
     rows(manifest, lambda r: None if "train_NORMAL_0" in r["image"] else r)
     check_part(sealed, read_manifest(manifest), ["wards", "lungs"])

@@ -19,7 +19,7 @@ from multimix.data.splits import (
     write_split,
 )
 from multimix.errors import ManifestError, SplitError, UsageError
-from multimix.types import Record
+from multimix.types import UNKNOWN, Record
 
 ROOT = Path("/data")
 
@@ -256,6 +256,8 @@ def test_a_share_that_sets_nobody_or_everybody_aside() -> None:
         set_aside([record("1")], 1.0)
     with pytest.raises(SplitError, match=r"no training patient is set aside at a share of 0\.2"):
         set_aside([record("1", patient="p7")], 0.2)
+    with pytest.raises(SplitError, match=r"1\.png: its patient is not known, nor are those of 0 more"):
+        set_aside([record("1", patient=f"{UNKNOWN}1")], 0.2)
     with pytest.raises(SplitError, match="no training patient is left to learn from"):
         set_aside([record("1", patient="p7")], 0.5)
 

@@ -23,7 +23,7 @@ from typing import Any
 from multimix.errors import ImageError, MultimixError, SealError, UsageError
 from multimix.io.chain import Line, append_line, read_chain
 from multimix.io.locks import folder_lock
-from multimix.types import Record
+from multimix.types import Record, patients_known
 
 SUFFIX = ".seal.jsonl"
 COPY = "seal.jsonl"
@@ -196,13 +196,18 @@ def _described(
             "patients": len({record.patient for _, record in mine}),
             "digests": {
                 "files": _digest(image for image, _ in mine),
-                "patients": _digest(f"{image} {record.patient}" for image, record in mine),
+                "patients": _digest(f"{image} {_patient(record)}" for image, record in mine),
                 "labels": _digest(f"{image} {record.label or ''}" for image, record in mine),
                 "masks": _digest(f"{image} {_masks(record)}" for image, record in mine),
             },
         }
         for source, mine in rows.items()
     }
+
+
+def _patient(record: Record) -> str:
+    """Empty where nobody knows, since what stands for an unknown patient names the image's place."""
+    return record.patient if patients_known([record.patient]) else ""
 
 
 def _masks(record: Record) -> str:
