@@ -1,6 +1,5 @@
 """Stored evaluations: scores.json and the per-image table beside it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from multimix.errors import MultimixError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import SCORES, per_image_table, read_object, read_per_image, read_scores
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,7 @@ class Evaluation:
 
 def read_evaluation(folder: Path) -> Evaluation:
     """The scores and the per-image table in `folder`; MultimixError where they are damaged, or there are two tables."""
-    file = folder / "scores.json"
-    try:
-        stored = json.loads(file.read_text("utf-8"))
-        entries = tuple(dict(entry) for entry in stored["scores"])
-        manifest = Path(stored["manifest"]) if stored.get("manifest") else None
-        look = dict(stored["look"]) if stored.get("look") else None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
-    table = per_image_table(folder)
+    scores, table, about = read_scores(folder), per_image_table(folder), read_object(folder / SCORES)
     rows = None if table is None else read_per_image(table)
-    return Evaluation(folder, entries, rows, manifest, look)
+    manifest = Path(about["manifest"]) if about.get("manifest") else None
+    return Evaluation(folder, scores, rows, manifest, about.get("look"))

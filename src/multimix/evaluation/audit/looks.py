@@ -9,6 +9,7 @@ from multimix.errors import ImageError, SealError
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
+from multimix.io.run_folder import CONFIG
 
 _RESTORE = (
     "Restore the log and the test part, as from version control; else take every score on it as exploratory."
@@ -36,7 +37,7 @@ def seal_broken(material: Material) -> Iterator[Finding | Unchecked]:
 
 def _manifest(material: Material, one: Evaluation) -> Path | None:
     """The data of an evaluation, where that is there."""
-    stored = (material.run / "config.yaml").is_file()
+    stored = (material.run / CONFIG).is_file()
     given = material.manifest or one.manifest or (material.table_file if stored else None)
     return given if given is not None and given.exists() else None
 
