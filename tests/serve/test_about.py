@@ -66,7 +66,7 @@ def test_how_it_decides(predictor: Predictor, run: Path):
     assert known.decision.endswith("so the class that is decided need not be the more probable one.")
     assert (known.calibrated, known.coverage) == (True, 0.9)
     assert card(run, replace(predictor, reliability=picky())).rejects
-    several = card(run, replace(predictor, multi_label=True))
+    several = card(run, replace(predictor, spec=replace(predictor.spec, multi_label=True)))
     assert (
         several.decision == "Each class is decided on its own, where its probability reaches its threshold."
     )

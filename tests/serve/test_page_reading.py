@@ -107,7 +107,7 @@ def test_a_rejected_image_is_shown_with_its_reason_and_answered_anyway(
         assert said.startswith("Rejected")
         assert "Is of one grey level throughout" in said
         assert "force" not in said
-        assert not any(name in said for name in predictor.classes)
+        assert not any(name in said for name in predictor.spec.classes)
         assert page["canvas"].is_displayed()
         assert not page["downloads"].is_displayed()
         page["force"].click()
@@ -125,9 +125,9 @@ def test_the_threshold_explains_a_decision_against_the_larger_probability(
 ):
     image = services.pixels()
     likeliest = max(predictor(image).probabilities.items(), key=lambda pair: pair[1])[0]
-    other = next(name for name in predictor.classes if name != likeliest)
+    other = next(name for name in predictor.spec.classes if name != likeliest)
     low = min(predictor(image).probabilities.values()) / 2
-    point = tuple(low if name == other else 1 - low for name in predictor.classes)
+    point = tuple(low if name == other else 1 - low for name in predictor.spec.classes)
     with served(
         browser, run, replace(predictor, reliability=Reliability(thresholds=point)), tmp_path
     ) as page:

@@ -77,8 +77,9 @@ def predict_files(
     model is not for, or 'skipped' for our own results), predicted, prediction_set (where the model states a
     coverage), p_<class> and, where there is one, threshold_<class>, from which the class is decided,
     area_px_<structure> and, where the spacing is known, area_mm2_<structure> and spacing_note (both at the input's
-    own size), mask, overlay, dicom, rejection (the reason, also of what was answered by `force`), error. A cell with
-    several names joins them by '|'. `formats` are of `answer_files.FORMATS`:
+    own size), mask, overlay, dicom, rejection (the reason, also of what was answered by `force`), note (what the file
+    says that was not followed), error. A cell with several names joins them by '|'. `formats` are of
+    `answer_files.FORMATS`:
       png    masks are 0 and 255 in `masks/<name>.png` (`<name>_<structure>.png` with several structures),
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only
@@ -101,8 +102,10 @@ def predict_files(
         write_csv(table, [], columns)
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
-            read = _ahead(readers, partial(_read, predictor.channels, formats), jobs)
-            answers = _answers(predictor, _of_one_image(read, predictor.channels, len(formats) == 1), force)
+            read = _ahead(readers, partial(_read, predictor.spec.channels, formats), jobs)
+            answers = _answers(
+                predictor, _of_one_image(read, predictor.spec.channels, len(formats) == 1), force
+            )
             for row in _ahead(writers, partial(write_answer, writer), answers):
                 rows.append(row)
                 if progress is not None:
@@ -166,7 +169,7 @@ def _job(predictor: Predictor, source: Source, error: str, taken: set[str]) -> J
     place = source.place
     # File systems take 255 bytes; a structure, a number and a suffix are still to come.
     stem = os.fsencode(place.stem)[:120].decode("utf-8", "ignore") or "image"
-    structures = predictor.structures
+    structures = predictor.spec.structures
     number = 1
     while True:
         name = str(place.parent / (stem if number == 1 else f"{stem}_{number}"))

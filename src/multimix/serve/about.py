@@ -11,6 +11,7 @@ from typing import Any
 
 from multimix.inference.predictor import Predictor
 from multimix.io.dicom.objects import Algorithm, algorithm_of
+from multimix.io.run_folder import SCORES, SPLIT
 from multimix.serve.answers import NOTICE
 from multimix.weights import shipped_card
 
@@ -42,24 +43,24 @@ def about(run: Path, predictor: Predictor) -> About:
     A run says what it learned from (split.csv) and holds the scores that `multimix evaluate` left; weights that ship
     have both beside them. What is damaged there is left out.
     """
-    algorithm = algorithm_of(predictor.model.state_dict())
+    algorithm = algorithm_of(predictor.backend.digest)
     known = predictor.reliability
-    point = known.operating_point(len(predictor.classes), predictor.multi_label)
+    point = known.operating_point(len(predictor.spec.classes), predictor.spec.multi_label)
     card = {
         "name": algorithm.name,
         "version": algorithm.version,
         "weights": algorithm.weights,
         **_history(run),
-        "classes": list(predictor.classes),
-        "exclusive": not predictor.multi_label,
-        "structures": list(predictor.structures),
-        "size": predictor.size,
-        "thresholds": dict(zip(predictor.classes, point, strict=False)),
+        "classes": list(predictor.spec.classes),
+        "exclusive": not predictor.spec.multi_label,
+        "structures": list(predictor.spec.structures),
+        "size": predictor.spec.size,
+        "thresholds": dict(zip(predictor.spec.classes, point, strict=False)),
         "decision": _decision(predictor),
         "calibrated": known.temperature != 1,
-        "coverage": known.coverage if predictor.has_sets else None,
-        "rejects": predictor.refuses,
-        "saliency": _SALIENCY if predictor.has_classes else "",
+        "coverage": known.coverage if known.misses else None,
+        "rejects": known.familiarity is not None,
+        "saliency": _SALIENCY if predictor.spec.classify else "",
         "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
     }
@@ -68,23 +69,23 @@ def about(run: Path, predictor: Predictor) -> About:
 
 def _decision(predictor: Predictor) -> str:
     """How a class is decided from the probabilities, in plain words."""
-    if not predictor.has_classes:
+    if not predictor.spec.classify:
         return ""
     chosen = (
         "The threshold is where sensitivity and specificity are best on average for the validation images, so the "
         "class that is decided need not be the more probable one."
     )
-    if predictor.multi_label:
+    if predictor.spec.multi_label:
         each = "Each class is decided on its own, where its probability reaches its threshold."
         return f"{each} {chosen}" if predictor.reliability.thresholds else each
     if predictor.reliability.thresholds:
         return chosen
     half = "The threshold is one half, so the more probable class is decided."
-    return half if len(predictor.classes) == 2 else "The most probable class is decided."
+    return half if len(predictor.spec.classes) == 2 else "The most probable class is decided."
 
 
 def _sets(predictor: Predictor) -> str:
-    if not predictor.has_sets:
+    if not predictor.reliability.misses:
         return "This run carries no interval for a single image."
     coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
     return (
@@ -104,7 +105,7 @@ def _history(run: Path) -> dict[str, Any]:
 
 def _trained_on(run: Path) -> list[dict[str, Any]]:
     try:
-        with (run / "split.csv").open(newline="", encoding="utf-8") as stream:
+        with (run / SPLIT).open(newline="", encoding="utf-8") as stream:
             count = Counter((row["source"], row["role"]) for row in csv.DictReader(stream))
     except (OSError, ValueError, LookupError, csv.Error):
         return []
@@ -122,7 +123,7 @@ def trained_on(count: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
 
 def _scores(run: Path) -> list[dict[str, Any]]:
     lines = []
-    for file in sorted(run.glob("evaluation/*/scores.json")):
+    for file in sorted(run.glob(f"evaluation/*/{SCORES}")):
         try:
             lines += score_lines(json.loads(file.read_text(encoding="utf-8"))["scores"])
         except (OSError, ValueError, LookupError, TypeError, AttributeError):

@@ -17,6 +17,7 @@ from PIL import Image
 from multimix.errors import ImageError
 from multimix.inference.stability import STABILITY, Result
 from multimix.io.dicom.objects import Algorithm, answer_objects
+from multimix.io.dicom.read import read_header
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom
@@ -79,6 +80,8 @@ def build(
         line["p_range"] = {k: [round(low, 6), round(high, 6)] for k, (low, high) in result.p_range.items()}
         line["p_range_of"] = STABILITY
     line |= _areas(prediction)
+    if prediction.note:
+        line["note"] = sentence(prediction.note)
     if wanted.format == "json":
         return Answer(line | _pictured(radiograph, prediction, wanted))
     return Answer(line, _pictures(data, radiograph, prediction, wanted.format, algorithm))
@@ -156,7 +159,7 @@ def _dicom(
         )
     files = {}
     with explained(NAME):
-        source = pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
+        source = read_header(BytesIO(data), NAME)
         objects = answer_objects(source, prediction, radiograph.pixels, algorithm)
         for number, dataset in enumerate(objects, start=1):
             buffer = BytesIO()

@@ -3,15 +3,17 @@
 import glob
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import CELL, PER_IMAGE, SPEC, per_image_table, read_per_image
+from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
@@ -30,6 +32,8 @@ class Run:
     setting: tuple[object, ...] | None = None
     """Method, label budgets, size, steps: the same for all seeds of a group."""
     multi_label: bool | None = None
+    trials: int | None = None
+    """How many settings its method was tuned over; None where that is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ def read_run(path: Path) -> Run:
         )
     rows = rows[rows["split"] == ("test" if "test" in splits else splits[0])]
     folder = path.parent if path.is_file() else path
-    cell = _cell(folder / "cell.json")
+    cell = _cell(folder / CELL)
     return Run(
         path,
         _name(folder),
@@ -104,7 +108,19 @@ def read_run(path: Path) -> Run:
         cell.get("seed"),
         tuple(cell.get(key) for key in _SETTING) if cell else None,
         cell.get("multi_label"),
+        tuning_trials(folder, cell),
     )
+
+
+def tuning_trials(folder: Path, about: Mapping[str, Any]) -> int | None:
+    """How many settings the method of a cell was tuned over: by its cell.json, else by the spec of its benchmark."""
+    if about.get("trials") is not None:
+        return int(about["trials"])
+    try:
+        spec = yaml.safe_load((folder.parent / SPEC).read_text("utf-8"))
+        return int(spec["trials"][about["method"]])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # no spec, or it does not say so
+        return None
 
 
 def _name(folder: Path) -> str:
@@ -117,15 +133,15 @@ def _name(folder: Path) -> str:
 
 def _tables(folder: Path) -> list[Path]:
     within = (
-        ("*/per_image.*",)
+        (f"*/{PER_IMAGE}.*",)
         if folder.name == "evaluation"
-        else ("evaluation/per_image.*", "evaluation/*/per_image.*")
+        else (f"evaluation/{PER_IMAGE}.*", f"evaluation/*/{PER_IMAGE}.*")
     )
-    for pattern in ("per_image.*", *within):
+    for pattern in (f"{PER_IMAGE}.*", *within):
         folders = sorted({file.parent for file in folder.glob(pattern)})
         if found := [file for each in folders if (file := per_image_table(each)) is not None]:
             return found
-    if next(folder.glob("*/cell.json"), None) is not None:
+    if next(folder.glob(f"*/{CELL}"), None) is not None:
         raise UsageError(
             f"{folder}: this is a benchmark, not a run. Name its cells by a quoted pattern, as in "
             f"'{folder}/multimix-*'."
@@ -144,7 +160,7 @@ def _read(file: Path) -> pd.DataFrame:
         raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
     for name in {"label", "predicted"} - set(table):
         table[name] = ""
-    table["patient"] = table["patient"].where(table["patient"] != "", table["image"])
+    table["patient"] = table["patient"].where(table["patient"] != "", UNKNOWN + table["image"])
     return table
 
 

@@ -134,6 +134,7 @@ function facts(file, card) {
   if (file.spacing_mm) {
     fact("Spacing", `${file.spacing_mm.map((mm) => +mm.toFixed(4)).join(" × ")} mm. ${file.spacing_note ?? ""}`);
   }
+  if (file.note) fact("Note", file.note);
   list.hidden = !list.children.length;
   return list;
 }
