@@ -3,12 +3,15 @@
 import importlib.util
 from pathlib import Path
 
+import pytest
 import torch
 
 from multimix.config import ObjectiveConfig
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import Objective, total
 from multimix.training.batch import LabelledClasses, LabelledMasks, MultiMixBatch, TwoViews
+
+pytestmark = pytest.mark.numeric
 
 
 def test_losses_and_gradients_equal_those_of_the_released_schedule():

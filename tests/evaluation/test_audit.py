@@ -31,13 +31,14 @@ from multimix.evaluation.audit.run_folder import locate, open_material
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
-from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
+from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability
 from multimix.training.batch import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, TwoViews
 from multimix.training.prepare import Prepared, validation_set
 from multimix.training.trainer import train
 from multimix.training.validation import validate
 from multimix.types import Record
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 
 def config(manifest: Path, **changes: Any) -> Any:
@@ -166,6 +167,7 @@ def faults(report: AuditReport) -> set[str]:
     return {finding.fault for finding in report.findings}
 
 
+@pytest.mark.numeric
 def test_silent_on_a_clean_run(clean: Study) -> None:
     report = audit(clean.run)
     assert report.findings == ()
@@ -276,6 +278,7 @@ TWELVE = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", TWELVE, ids=lambda plant: plant.__name__)
 def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
@@ -293,7 +296,7 @@ def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], st
 
 def nan_weights(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.bias"][0] = torch.nan
+    tensors["model.head.linear.bias"][0] = np.nan
     write_tensors(study.run / BEST, tensors, header)
 
 
@@ -302,13 +305,13 @@ def other_best(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
     for name, tensor in tensors.items():
         if name.startswith("model."):
-            tensors[name] = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) * 0.1
+            tensors[name] = np.random.default_rng(1).normal(0, 0.1, tensor.shape).astype(np.float32)
     write_tensors(study.run / BEST, tensors, header)
 
 
 def constant_answer(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.weight"].zero_()
+    tensors["model.head.linear.weight"][:] = 0
     write_tensors(study.run / BEST, tensors, header)
     study.judge()
 
@@ -363,17 +366,20 @@ OTHERS = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", OTHERS, ids=lambda plant: plant.__name__)
 def test_flags_other_faults(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
     assert OTHERS[plant] in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_an_evaluation_of_other_weights_is_stale(study: Study) -> None:
     other_best(study)
     assert faults(audit(study.run)) == {"best-not-best", "stale-evaluation"}
 
 
+@pytest.mark.numeric
 def test_calibrated_answers_are_not_stale(study: Study) -> None:
     loaded = load_model(study.run)
     means = {name: torch.from_numpy(mask) for name, mask in loaded.trivial_masks.items()}
@@ -384,6 +390,7 @@ def test_calibrated_answers_are_not_stale(study: Study) -> None:
     assert "stale-evaluation" not in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     file = study.run / "config.yaml"
     file.write_text(file.read_text().replace("pseudo_weight: 0.25", "pseudo_weight: 0.0"))
@@ -393,6 +400,7 @@ def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     assert finding.evidence["gradient of dice"] > 1e-6
 
 
+@pytest.mark.numeric
 def test_trained_with_a_threshold_that_nothing_passes(clean: Study, tmp_path: Path) -> None:
     changes = {"objective": {"threshold": 1.0}, "optim": {"steps": 2}}
     train(config(clean.manifest, **changes), tmp_path / "run")

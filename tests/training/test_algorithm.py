@@ -25,6 +25,8 @@ from multimix.training.batch import (
 )
 from multimix.training.losses import dice_loss, segmentation_consistency
 
+pytestmark = pytest.mark.numeric
+
 WIDTHS = (4, 4, 6, 6, 8)
 
 
@@ -89,7 +91,8 @@ PRESENT = {
 }
 OURS = {"classification", "pseudo_label", "kept", "dice", "location"}
 PRESENT |= dict.fromkeys(ABLATIONS, OURS)
-PRESENT["multimix-plus-no-pseudo-labels"] = {"classification", "dice", "location"}
+PRESENT |= {"u-net-style": {"dice"}, "enc-style": {"classification"}}
+PRESENT["umtl-s-style"] = PRESENT["multimix-plus-no-pseudo-labels"] = {"classification", "dice", "location"}
 PRESENT["multimix-plus-no-locate"] = OURS - {"location"}
 PRESENT["multimix-t-mask-teacher"] = OURS | {"pseudo_mask", "kept_pixels"}
 

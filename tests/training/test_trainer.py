@@ -25,16 +25,18 @@ from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.locks import LOCK
-from multimix.networks.load import BEST, LAST, load_model, load_state, read_tensors, save_model
+from multimix.io.run_folder import read_log
+from multimix.networks.load import load_model, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
 from multimix.training.batch import MultiMixBatch
 from multimix.training.machine import machine
 from multimix.training.prepare import prepare
-from multimix.training.runlog import read_log
 from multimix.training.schedule import learning_rate
+from multimix.training.state import load_state
 from multimix.training.trainer import Progress, Trainer, train
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, read_tensors
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tensors(run: Path, name: str = LAST) -> dict[str, Tensor]:
-    return read_tensors(run / name)[0]
+    return {key: torch.from_numpy(values) for key, values in read_tensors(run / name)[0].items()}
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
@@ -83,6 +85,7 @@ def whole(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.numeric
 def test_learns(manifest: Path, tmp_path: Path) -> None:
     config = tiny.run_config(
         manifest,
@@ -138,6 +141,7 @@ def test_the_log_has_a_line_every_ten_steps_and_every_validation(whole: Path, ma
     assert lines[2]["learning_rate"] == learning_rate(long_run(manifest).optim, 9)
 
 
+@pytest.mark.numeric
 def test_the_same_seed_is_the_same_run(whole: Path, manifest: Path, tmp_path: Path) -> None:
     torch.manual_seed(5)
     train(long_run(manifest), tmp_path / "again")
@@ -156,6 +160,7 @@ def test_the_best_checkpoint_is_the_best_validation(whole: Path) -> None:
     assert state.stale == len(scores) - 1 - scores.index(max(scores))
 
 
+@pytest.mark.numeric
 def test_the_average_of_the_weights_is_what_is_kept(manifest: Path, tmp_path: Path) -> None:
     train(tiny.run_config(manifest, optim={"steps": 2, "average": 0.0}), tmp_path / "raw")
     last = tensors(tmp_path / "raw")
@@ -201,6 +206,7 @@ def test_every_method_trains(manifest: Path, tmp_path: Path, name: str) -> None:
     assert spec.structures == (("lungs",) if row.segment else ())
 
 
+@pytest.mark.numeric
 def test_half_precision_trains_and_says_nothing_of_it(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +226,7 @@ def as_double(held: Any) -> Any:
     return replace(held, **{field: as_double(value) for field, value in vars(held).items()})
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", ["multimix", "multimix-plus", "multimix-t"])
 def test_a_step_in_parts_is_the_same_step(
     manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -269,6 +276,7 @@ def test_ten_kills_leave_no_trace(manifest: Path, tmp_path: Path) -> None:
     assert_equal_runs(tmp_path / "whole", tmp_path / "broken")
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("step", [2, 4, 10, 12])
 def test_ctrl_c_saves_and_resuming_leaves_no_trace(
     whole: Path, manifest: Path, tmp_path: Path, step: int
@@ -333,6 +341,7 @@ def test_resuming_a_finished_run_changes_nothing(whole: Path, manifest: Path) ->
     assert {path.name: path.read_bytes() for path in whole.iterdir()} == before
 
 
+@pytest.mark.numeric
 def test_a_finished_run_knows_how_far_it_may_be_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +401,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     assert not (tmp_path / BEST).exists()
 
 
+@pytest.mark.numeric
 def test_broken_weights_never_reach_a_checkpoint(
     whole: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,9 +10,10 @@ import torch
 from multimix.config import RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError
+from multimix.io.run_folder import CONFIG, FACTS, SPLIT
 from multimix.io.writers import atomic_write, write_json
 from multimix.training.machine import differences, machine
-from multimix.training.prepare import Prepared
+from multimix.training.prepare import Prepared, changed
 
 
 def describe(config: RunConfig, prepared: Prepared, device: torch.device, folder: Path, resume: bool) -> str:
@@ -20,13 +21,13 @@ def describe(config: RunConfig, prepared: Prepared, device: torch.device, folder
 
     SplitError where its data has changed, CheckpointError where run.json cannot be read.
     """
-    facts, known = prepared.describe() | {"machine": machine(device)}, folder / "run.json"
+    facts, known = prepared.describe() | {"machine": machine(device)}, folder / FACTS
     if resume and known.is_file():
         before = _refuse_other_data(known, facts["data"])
         return "; ".join(differences(before, facts))
-    with atomic_write(folder / "config.yaml") as temporary:
+    with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(config.to_yaml(), "utf-8")
-    write_split(folder / "split.csv", prepared.sets.roles())
+    write_split(folder / SPLIT, prepared.sets.roles())
     write_json(known, facts)
     return ""
 
@@ -40,10 +41,9 @@ def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> Mapping[str, Any
         raise CheckpointError(
             f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
         ) from error
-    if before != data:
-        changed = [name for name in data if before.get(name) != data[name]]
+    if other := changed(before, data):
         raise SplitError(
-            f"{known.parent}: the data has changed since this run began ({', '.join(changed)}, see {known}). Restore "
+            f"{known.parent}: the data has changed since this run began ({', '.join(other)}, see {known}). Restore "
             "it, or train anew into another folder."
         )
     return facts

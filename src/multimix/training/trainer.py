@@ -21,16 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from multimix.config import OptimConfig, RunConfig
 from multimix.errors import CheckpointError, TrainingError, UsageError
 from multimix.io.locks import folder_lock
-from multimix.networks.load import (
-    BEST,
-    LAST,
-    ModelSpec,
-    TrainingState,
-    load_model,
-    load_state,
-    save_model,
-    save_state,
-)
+from multimix.networks.load import build, load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
@@ -42,7 +33,9 @@ from multimix.training.prepare import Prepared, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
+from multimix.training.state import TrainingState, load_state, save_state
 from multimix.training.validation import measure_reliability, validate
+from multimix.weights.file import BEST, LAST, ModelSpec
 
 _LOG = logging.getLogger(__name__)
 LOG_EVERY = 10
@@ -76,7 +69,7 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = self.spec.build().to(self.fabric.device)
+        self.model: MultiMix = build(self.spec).to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()
