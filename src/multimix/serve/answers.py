@@ -90,6 +90,8 @@ def build(
         line["p_range"] = {k: [round(low, 6), round(high, 6)] for k, (low, high) in result.p_range.items()}
         line["p_range_of"] = STABILITY
     line |= _areas(prediction)
+    if prediction.note:
+        line["note"] = prediction.note
     if wanted.format == "json":
         return Answer(line | _embedded(radiograph, prediction, wanted))
     return Answer(line, _pictures(data, radiograph, prediction, wanted.format, algorithm))
