@@ -1,12 +1,13 @@
 # make setup   .venv with the multimix command
 # make demo    learn, judge and answer on generated radiographs (some minutes)
 # make test    all tests
+# make numeric the tests that depend on rounding, as older processors and two threads round
 # make check   style, types, import contract, documents
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check lock
+.PHONY: setup demo test numeric check lock
 
 setup: .venv/installed
 
@@ -20,6 +21,12 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+# The oldest processor that torch runs on, one with AVX2, and two threads; `make test` is this processor with one.
+numeric: setup
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -m numeric
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m numeric
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m numeric
 
 check: setup
 	$(BIN)/ruff check src tests tools benchmarks

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from tests.data.pictures import ellipses, write_dicom
 
+import studies
 from multimix.data.check import Finding, check_manifest
 from multimix.data.check.files import is_outline
 from multimix.data.columns import SPLITS
@@ -298,7 +299,7 @@ def test_colour_is_told_and_counts_where_pixels_are_compared(data: Path) -> None
     assert serious(data) == []
     notes = [finding for finding in check_manifest(data) if "colour" in finding.message]
     assert [(note.where, note.message) for note in notes] == [
-        ("s", "2 of 6 images are in colour, which only `train --channels 3` sees")
+        ("s", "2 of 6 images are in colour; `train` learns from grey unless most are")
     ]
 
 
@@ -489,3 +490,12 @@ def test_a_name_in_another_unicode_form_is_told(data: Path) -> None:
     (error,) = messages(data, "error")
     assert "no such file, but one whose name differs in its Unicode form (NFD)" in error
     assert "multimix data index" in error
+
+
+def test_a_header_that_was_not_followed_is_warned_of(data: Path) -> None:
+    studies.save(studies.dx(WindowCenter=1, WindowWidth=2), data / "w.dcm")
+    add(data, "w.dcm,,A,train,p5,s")
+    told = [f.message for f in serious(data) if f.where.endswith("w.dcm")]
+    assert len(told) == 1
+    assert told[0].startswith("the window of the file makes ")
+    assert told[0].endswith("not used; correct the header, or export the image as PNG as it should be seen")

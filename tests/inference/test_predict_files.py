@@ -46,7 +46,7 @@ def test_files_one_structure(tmp_path: Path) -> None:
     rows = _rows(out)
     classes = ["p_NORMAL", "threshold_NORMAL", "p_PNEUMONIA", "threshold_PNEUMONIA"]
     columns = ["path", "status", "predicted", *classes, "area_px_lungs", "mask", "overlay"]
-    assert list(rows[0]) == [*columns, "rejection", "note", "error"]
+    assert list(rows[0]) == [*columns, "rejection", "error"]
     assert [float(row["threshold_PNEUMONIA"]) for row in rows] == [0.5, 0.5]
     assert [r["path"] for r in rows] == [str(source / "2.png"), str(source / "10.png")]
     assert [r["mask"] for r in rows] == ["masks/2.png", "masks/10.png"]
@@ -429,3 +429,12 @@ def test_the_command_says_how_many_were_rejected(tmp_path: Path, capsys: pytest.
     answer = tiny.multimix(capsys, *words, "--force")
     assert (answer.code, answer.out.endswith(": 1 answered, 0 failed\n")) == (0, True)
     assert "flat.png: answered on request, although rejected: is of one grey level" in answer.err
+
+
+def test_what_a_header_says_and_is_not_followed_stands_in_the_table(tmp_path: Path) -> None:
+    studies.save(studies.dx(), tmp_path / "in" / "a.dcm")
+    studies.save(studies.dx(WindowCenter=512, WindowWidth=0, seed=1), tmp_path / "in" / "b.dcm")
+    predict_files(predictor(), [tmp_path / "in"], tmp_path / "out")
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["note"] for row in rows] == ["", "the window of the file has a width of 0; not used"]

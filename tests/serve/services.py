@@ -68,7 +68,11 @@ def client_of(app: FastAPI) -> Iterator[httpx.Client]:
     """A client of `app`, which is served on a free port by a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False))
+    # A browser may open a connection at the very end and never use it.
+    config = uvicorn.Config(
+        app, http="h11", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:

@@ -123,7 +123,6 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     job, prediction, radiograph = answer.job, answer.prediction, answer.radiograph
     row: dict[str, Any] = {"path": job.source.name, "status": answer.status, "error": answer.error}
     row["rejection"] = "" if prediction is None else prediction.rejection
-    row["note"] = "" if prediction is None else prediction.note
     if prediction is None or radiograph is None or answer.status == "rejected":
         return row
     if answer.header is not None and writer.algorithm is not None:
@@ -170,6 +169,8 @@ def _values(prediction: Prediction) -> dict[str, Any]:
         if prediction.spacing is not None:
             row[f"area_mm2_{structure}"] = round(area * prediction.spacing[0] * prediction.spacing[1], 2)
             row["spacing_note"] = prediction.spacing_note
+    if prediction.note:
+        row["note"] = prediction.note
     return row
 
 
@@ -195,6 +196,5 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
         "overlay",
         *objects,
         "rejection",
-        "note",
         "error",
     ]

@@ -4,7 +4,7 @@ What computes the network is a backend; everything before and after it is NumPy.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,9 @@ from multimix.errors import UsageError, needs_extra
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
+from multimix.reliability.content import not_a_film
 from multimix.types import NONE, Prediction, Radiograph
 from multimix.weights.file import ModelSpec, read_weights
-
-IN_COLOUR = "is a picture in colour, which no film is"
-"""Why a model of grey images rejects it."""
 
 _In = TypeVar("_In")
 
@@ -104,11 +102,7 @@ class Predictor:
 
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         images = np.stack([to_model_size(r.upright, self.spec.size) for r in batch])
-        familiarity = self.reliability.familiarity
-        rejections = [""] * len(batch)
-        if familiarity is not None:
-            strange = (IN_COLOUR if r.in_colour else "" for r in batch)
-            rejections = [a or b for a, b in zip(strange, familiarity.refusals(images), strict=True)]
+        rejections = self.rejections(batch, images)
         outputs = self.backend.run(images, self.spec.classify)
         nothing = [None] * len(batch)
         probabilities: Iterable[Any] = nothing
@@ -116,6 +110,19 @@ class Predictor:
             probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
         saliency = nothing if outputs.saliency is None else outputs.saliency
         return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, rejections))
+
+    def rejections(
+        self, radiographs: Sequence[Radiograph], images: Float[np.ndarray, "B C s s"]
+    ) -> list[str]:
+        """Why each radiograph is rejected, empty where it is not; `images` are they upright, at the model's size.
+
+        No pass of the network is needed for it.
+        """
+        familiarity = self.reliability.familiarity
+        unlike = [""] * len(radiographs) if familiarity is None else familiarity.refusals(images)
+        if familiarity is not None and self.spec.channels == 1:
+            unlike = [not_a_film(one) or why for one, why in zip(radiographs, unlike, strict=True)]
+        return [one.against or why for one, why in zip(radiographs, unlike, strict=True)]
 
     def _prediction(
         self,
@@ -151,7 +158,7 @@ class Predictor:
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
             prediction_set=inside_set,
             note=radiograph.note,
-            rejection=radiograph.against or rejection,
+            rejection=rejection,
         )
 
 

@@ -17,6 +17,7 @@ from multimix.data.sets import TrainingSets, training_sets
 from multimix.data.splits import fingerprint
 from multimix.errors import SplitError
 from multimix.recipes import method
+from multimix.training.machine import LIBRARIES
 from multimix.training.streams import Streams, encode_labels
 from multimix.training.validation import ValidationSet
 
@@ -59,9 +60,8 @@ class Prepared:
     def describe(self) -> dict[str, Any]:
         """What RUN/run.json keeps: versions, data fingerprints, sizes."""
         known = [record for records in self.sets.roles().values() for record in records]
-        names = ("multimix", "torch", "lightning-fabric", "numpy", "kornia", "pillow")
         return {
-            "versions": {name: version(name) for name in names}
+            "versions": {name: version(name) for name in LIBRARIES}
             | {"python": platform.python_version(), "platform": platform.platform()},
             "data": {
                 "fingerprint": fingerprint(self.sets.everything + known),
@@ -100,11 +100,11 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     data = config.data
     sets = training_sets(data, method(config.method), config.seed)
     images = open_cache(
-        sets.everything, size=data.size, channels=data.channels, structures=(), progress=progress
+        sets.everything, size=data.size, channels=sets.channels, structures=(), progress=progress
     )
     _refuse_shared_pixels(sets, images)
     with_masks = sets.labelled_masks + sets.val_masks
-    masks = open_cache(with_masks, size=data.size, channels=data.channels, structures=sets.structures)
+    masks = open_cache(with_masks, size=data.size, channels=sets.channels, structures=sets.structures)
     labelled = len(sets.labelled_masks)
     return Prepared(
         sets,

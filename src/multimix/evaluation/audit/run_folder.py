@@ -205,6 +205,7 @@ class Material:
             everything=[hidden(record) for record in self.used],
             classes=spec.classes,
             structures=spec.structures,
+            channels=spec.channels,
         )
 
     @cached_property

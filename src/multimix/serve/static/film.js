@@ -27,8 +27,12 @@ function joined(data, width, height) {
 
 /** One channel where the picture is grey, else three. */
 function bytes(data) {
-  const channels = [0, 1, 2].map((c) => Uint16Array.from({ length: data.length / 4 }, (_, i) => 257 * data[4 * i + c]));
-  const grey = channels[0].every((value, i) => value === channels[1][i] && value === channels[2][i]);
+  const channels = [0, 1, 2].map(() => new Uint16Array(data.length / 4));
+  let grey = true;
+  for (let i = 0, at = 0; at < data.length; i++, at += 4) {
+    for (let c = 0; c < 3; c++) channels[c][i] = 257 * data[at + c];
+    grey &&= data[at] === data[at + 1] && data[at] === data[at + 2];
+  }
   return grey ? channels.slice(0, 1) : channels;
 }
 
