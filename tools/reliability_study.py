@@ -21,7 +21,8 @@ from torch import Tensor
 
 from multimix.data.manifest import read_manifest
 from multimix.errors import MultimixError, UsageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.arrays import as_radiograph
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size

@@ -29,7 +29,7 @@ from multimix.evaluation.audit.evaluations import read_evaluation
 from multimix.evaluation.audit.normalisation import streams_out_of_range
 from multimix.evaluation.audit.run_folder import locate, open_material
 from multimix.evaluation.evaluate import evaluate_source, write_scores
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.io.writers import write_json
 from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability

@@ -21,7 +21,7 @@ import tiny
 from multimix.errors import ManifestError, UsageError
 from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.inference.torch_backend import predictor_of
 from multimix.io.run_folder import CELL, read_log
 from multimix.networks.load import load_model, save_model

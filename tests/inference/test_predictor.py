@@ -12,10 +12,10 @@ import torch.nn.functional as F
 import studies
 from bright import WIDTHS, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.inference.torch_backend import predictor_of
 from multimix.io.writers import write_png
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.types import Prediction, Radiograph
@@ -88,7 +88,7 @@ def test_radiographs_stream_in_order_with_their_spacing() -> None:
 def weights(tmp_path: Path) -> tuple[Path, MultiMix]:
     torch.manual_seed(0)
     spec = ModelSpec(("a", "b", "c"), ("lungs", "heart"), size=32, widths=WIDTHS)
-    model = build(spec)
+    model = MultiMix.from_spec(spec)
     save_model(tmp_path / "best.safetensors", model.state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
     return tmp_path, model
 

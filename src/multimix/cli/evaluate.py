@@ -69,7 +69,7 @@ def evaluate(
     from rich.console import Console
 
     from multimix.evaluation.evaluate import format_scores, write_scores
-    from multimix.inference.predictor import load
+    from multimix.inference.load import load
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)

@@ -32,7 +32,8 @@ from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask

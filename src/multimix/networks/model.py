@@ -28,6 +28,7 @@ from multimix.networks.layers import (
 )
 from multimix.networks.outputs import ModelOutput, TaskLogits
 from multimix.networks.saliency import input_gradient
+from multimix.weights.file import UNFIT, ModelSpec, WeightsFile, not_weights, read_weights
 
 
 class Block(nn.Module):
@@ -175,9 +176,31 @@ class MultiMix(nn.Module):
         Every parameter requires a gradient, which those of `multimix.load(path).model` do not. Dropout is an argument
         of each call, as ever. Raises CheckpointError where there are no such weights.
         """
-        from multimix.networks.load import load_model  # which builds networks, so it knows this module
+        return cls.from_file(read_weights(Path(path))).requires_grad_(True).train()
 
-        return load_model(Path(path)).model.requires_grad_(True).train()
+    @classmethod
+    def from_file(cls, file: WeightsFile) -> "MultiMix":
+        """The network of a weights file, in evaluation mode and frozen; CheckpointError where they do not fit."""
+        try:
+            model = cls.from_spec(file.spec)
+            model.load_state_dict({name: torch.from_numpy(values) for name, values in file.network.items()})
+        except UNFIT as error:
+            raise not_weights(file.path, error) from error
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> "MultiMix":
+        """The network of a spec, with initial weights from torch's global generator."""
+        # A head that the method does not use exists all the same, with the least it can have.
+        return cls(
+            spec.channels,
+            max(len(spec.classes), 1),
+            max(len(spec.structures), 1),
+            widths=spec.widths,
+            p=spec.dropout,
+            bridge=spec.bridge,
+            locate=spec.locate,
+        )
 
     def train(self, mode: bool = True) -> "MultiMix":
         """`nn.Module.train`; UsageError for a network that cannot learn, since none of its parameters may change."""

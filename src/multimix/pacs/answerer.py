@@ -11,7 +11,8 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from multimix.errors import ImageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.dicom.objects import Algorithm, algorithm_of, answer_objects, is_ours
 from multimix.io.readers import read_image_bytes
 from multimix.io.writers import atomic_write

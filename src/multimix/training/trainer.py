@@ -26,7 +26,7 @@ from multimix.errors import CheckpointError, SplitError, TrainingError, UsageErr
 from multimix.io.locks import folder_lock
 from multimix.io.run_folder import CONFIG, FACTS, SPLIT
 from multimix.io.writers import atomic_write, write_json
-from multimix.networks.load import build, load_model, save_model
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
@@ -72,7 +72,7 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = build(self.spec).to(self.fabric.device)
+        self.model: MultiMix = MultiMix.from_spec(self.spec).to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()

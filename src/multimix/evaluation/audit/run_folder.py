@@ -17,7 +17,8 @@ from multimix.data.manifest import read_manifest
 from multimix.data.sets import TrainingSets, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.run_folder import (
     CELL,
     CONFIG,

@@ -16,7 +16,6 @@ from torch import Tensor
 from multimix.errors import CheckpointError
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
-from multimix.networks.load import build
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.training.batch import LossBreakdown
@@ -97,7 +96,7 @@ def _initial(material: Material) -> MultiMix:
     """The network before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(material.config.seed, "initial weights"))
-        return build(material.loaded.spec)
+        return MultiMix.from_spec(material.loaded.spec)
 
 
 def _largest_gradients(
