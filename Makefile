@@ -1,12 +1,13 @@
 # make setup   .venv with the multimix command
 # make demo    learn, judge and answer on generated radiographs (some minutes)
 # make test    all tests
+# make test-core   the tests that need no torch, in an environment without it
 # make check   style, types, import contract, documents
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test check lock
+.PHONY: setup demo test test-core check lock
 
 setup: .venv/installed
 
@@ -20,6 +21,16 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest
+
+test-core: .venv-core/installed
+	.venv-core/bin/python -m pytest
+
+.venv-core/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-core
+	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-e '.[dicom,formats,pacs,serve]' beartype httpx pytest pytest-xdist
+	! .venv-core/bin/python -c 'import torch' 2>/dev/null
+	touch $@
 
 check: setup
 	$(BIN)/ruff check src tests tools benchmarks
