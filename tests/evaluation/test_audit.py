@@ -27,7 +27,7 @@ from multimix.evaluation.audit import FAULTS, AuditReport, audit
 from multimix.evaluation.audit.arithmetic import impossible_means
 from multimix.evaluation.audit.evaluations import read_evaluation
 from multimix.evaluation.audit.normalisation import streams_out_of_range
-from multimix.evaluation.audit.run_folder import locate, open_material
+from multimix.evaluation.audit.run_folder import locate, open_run_folder
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.load import load
 from multimix.io.writers import write_json
@@ -87,7 +87,7 @@ class Study:
 
     def record(self) -> None:
         """Write into run.json the data as it is, and into the log how the weights score, as training would have."""
-        material = open_material(self.run, None, (), None)
+        material = open_run_folder(self.run, None, (), None)
         sets, images, masks = material.sets, material.images, material.masks
         validation = validation_set(sets, images, masks, multi_label=False)
         write_json(self.run / "run.json", Prepared(sets, images, masks, validation, {}).describe())

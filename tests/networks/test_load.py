@@ -23,7 +23,7 @@ from multimix.errors import CheckpointError, MultimixError, UsageError
 from multimix.networks.load import load_model, load_released, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.reliability.ood import Familiarity, Gaussian
+from multimix.reliability.ood import Detector, Gaussian
 from multimix.training.state import TrainingState, load_state, save_state
 from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
@@ -120,7 +120,7 @@ def reliable() -> Reliability:
     """Every part of it, with numbers that mean nothing."""
     rng = np.random.default_rng(0)
     kinds = [Gaussian(rng.normal(size=256), rng.normal(size=(3, 256)), np.ones(3), 0.5) for _ in range(2)]
-    return Reliability(2.5, (0.2, 0.3, 0.5), 0.9, (0.1, 0.2, 0.3), Familiarity(*kinds, 30.0, 1.0, 2.0))
+    return Reliability(2.5, (0.2, 0.3, 0.5), 0.9, (0.1, 0.2, 0.3), Detector(*kinds, 30.0, 1.0, 2.0))
 
 
 def test_reliability_comes_back_as_it_was(tmp_path: Path):
@@ -130,13 +130,11 @@ def test_reliability_comes_back_as_it_was(tmp_path: Path):
     assert load_model(tmp_path / "plain").reliability is None
     found = load_model(tmp_path / BEST).reliability
     assert found is not None
-    assert dataclasses.replace(found, familiarity=None) == dataclasses.replace(known, familiarity=None)
-    assert found.familiarity is not None
-    assert known.familiarity is not None
-    assert (found.familiarity.far, found.familiarity.part) == (30, 2)
-    np.testing.assert_allclose(
-        found.familiarity.whole.components, known.familiarity.whole.components, atol=1e-6
-    )
+    assert dataclasses.replace(found, detector=None) == dataclasses.replace(known, detector=None)
+    assert found.detector is not None
+    assert known.detector is not None
+    assert (found.detector.far, found.detector.part) == (30, 2)
+    np.testing.assert_allclose(found.detector.whole.components, known.detector.whole.components, atol=1e-6)
     assert (tmp_path / BEST).stat().st_size - (tmp_path / "plain").stat().st_size < 300_000
 
 
@@ -146,9 +144,9 @@ def test_reliability_comes_back_as_it_was(tmp_path: Path):
         {"temperature": -1.0},
         {"temperature": "warm"},
         {"thresholds": [0.5]},
-        {"misses": None},
-        {"familiarity": {"far": 1.0}},
-        {"familiarity": 3},
+        {"quantiles": None},
+        {"detector": {"far": 1.0}},
+        {"detector": 3},
     ],
 )
 def test_damaged_reliability_is_refused(change: dict[str, Any], tmp_path: Path):

@@ -110,7 +110,7 @@ def test_text_and_facts(tool: ModuleType, run: Path, tmp_path: Path) -> None:
 
 
 def test_how_far_the_answers_may_be_believed_goes_along(tool: ModuleType, run: Path, tmp_path: Path) -> None:
-    known = Reliability(temperature=1.5, thresholds=(0.6, 0.4), misses=(0.3, 0.7))
+    known = Reliability(temperature=1.5, thresholds=(0.6, 0.4), quantiles=(0.3, 0.7))
     save_model(run / BEST, MultiMix.from_spec(SPEC).state_dict(), SPEC, {}, known)
     file = tool.ship(run, "tiny", tmp_path / "weights", tmp_path / "results")
     assert load_model(file).reliability == known

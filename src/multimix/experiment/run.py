@@ -122,7 +122,7 @@ def _run_cells(
 def _keep_spec(spec: Spec, out: Path) -> None:
     file = out / SPEC
     if file.is_file():
-        if file.read_text("utf-8") != spec.to_yaml():
+        if Spec.read(file).to_yaml() != spec.to_yaml():
             raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
         return
     if out.is_dir() and any(out.iterdir()):

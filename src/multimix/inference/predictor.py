@@ -99,8 +99,8 @@ class Predictor:
 
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         images = np.stack([to_model_size(r.pixels, self.spec.size) for r in batch])
-        familiarity = self.reliability.familiarity
-        rejections = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
+        detector = self.reliability.detector
+        rejections = detector.rejections(images) if detector is not None else [""] * len(batch)
         outputs = self.backend.run(images, self.spec.classify)
         nothing = [None] * len(batch)
         probabilities: Iterable[Any] = nothing

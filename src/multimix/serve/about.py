@@ -49,7 +49,7 @@ def about(run: Path, predictor: Predictor) -> About:
 
 
 def _sets(predictor: Predictor) -> str:
-    if not predictor.reliability.misses:
+    if not predictor.reliability.quantiles:
         return "This run carries no interval for a single image."
     coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
     return (

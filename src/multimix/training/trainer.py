@@ -140,7 +140,7 @@ class Trainer:
         terms = self.gradient(batch, rng)
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
-        decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
+        decay = min(optim.ema_decay, (1 + self.step) / (10 + self.step)) if optim.ema_decay else 0.0
         average = get_ema_multi_avg_fn(decay)
         average(list(self.teacher.parameters()), list(self.model.parameters()), self.step)
         return terms
@@ -284,7 +284,7 @@ def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
 def _fabric(config: RunConfig) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it repeats the precision aloud
     try:
-        return Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)
     except RuntimeError as error:
         raise UsageError(
             f"--device {config.device}: cannot be used here ({error}) Use --device cpu, or auto."

@@ -13,7 +13,7 @@
     report = audit(Path("RUN"))
     for finding in report.findings: ...
 
-Every check is a function from Material to findings. One that cannot be made says why, as Unchecked, and the others
+Every check is a function from RunFolder to findings. One that cannot be made says why, as Unchecked, and the others
 go on: a run whose data has moved still has its log judged.
 """
 
@@ -25,12 +25,12 @@ from multimix.errors import MultimixError
 from multimix.evaluation.audit.findings import FAULTS, SEVERITIES, AuditReport, Finding, Severity, Unchecked
 
 if TYPE_CHECKING:
-    from multimix.evaluation.audit.run_folder import Material
+    from multimix.evaluation.audit.run_folder import RunFolder
     from multimix.types import Report
 
 __all__ = ["FAULTS", "SEVERITIES", "AuditReport", "Finding", "Severity", "Unchecked", "audit"]
 
-Check = Callable[["Material"], Iterator[Finding | Unchecked]]
+Check = Callable[["RunFolder"], Iterator[Finding | Unchecked]]
 
 
 def audit(
@@ -48,7 +48,7 @@ def audit(
 
     Raises CheckpointError where `run` holds neither a training run nor an evaluation.
     """
-    from multimix.evaluation.audit.run_folder import open_material
+    from multimix.evaluation.audit.run_folder import open_run_folder
 
     checks = _checks()
     done = 0
@@ -57,7 +57,7 @@ def audit(
         if progress is not None:
             progress(done, len(checks), {"decoded": images / of})
 
-    material = open_material(run, manifest, tuple(scores), decoding)
+    material = open_run_folder(run, manifest, tuple(scores), decoding)
     findings: list[Finding] = []
     unchecked: list[Unchecked] = []
     checked: list[str] = []

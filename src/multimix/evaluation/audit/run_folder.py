@@ -57,7 +57,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Material:
+class RunFolder:
     """A run folder, its data and its evaluations."""
 
     run: Path
@@ -253,9 +253,9 @@ class Material:
                 yield one, entry, f"{entry.get('source')} {entry.get('split')}, {one.folder.name}"
 
 
-def open_material(
+def open_run_folder(
     run: Path, manifest: Path | None, scores: Sequence[Path], decoding: Callable[[int, int], None] | None
-) -> Material:
+) -> RunFolder:
     """The material of a run folder, of a benchmark's cell (run/ and scores.json inside), or of stored scores alone."""
     for folder in scores:
         if not (folder / SCORES).is_file():
@@ -274,7 +274,7 @@ def open_material(
         raise CheckpointError(
             f"{run}: not a run. Give a folder that `multimix train` or `multimix benchmark` wrote."
         )
-    return Material(training, manifest, folders, decoding)
+    return RunFolder(training, manifest, folders, decoding)
 
 
 def locate(names: Iterable[tuple[str, str]], records: Sequence[Record]) -> list[Record | None]:
