@@ -67,6 +67,8 @@ class RunFolder:
     folders: tuple[Path, ...]
     """Where evaluations lie."""
     decoding: Callable[[int, int], None] | None = None
+    seal_log: Path | None = None
+    """Of a sealed test part, where it does not lie beside the manifest."""
 
     @cached_property
     def config(self) -> RunConfig:
@@ -254,7 +256,11 @@ class RunFolder:
 
 
 def open_run_folder(
-    run: Path, manifest: Path | None, scores: Sequence[Path], decoding: Callable[[int, int], None] | None
+    run: Path,
+    manifest: Path | None = None,
+    scores: Sequence[Path] = (),
+    decoding: Callable[[int, int], None] | None = None,
+    seal_log: Path | None = None,
 ) -> RunFolder:
     """The material of a run folder, of a benchmark's cell (run/ and scores.json inside), or of stored scores alone."""
     for folder in scores:
@@ -274,7 +280,7 @@ def open_run_folder(
         raise CheckpointError(
             f"{run}: not a run. Give a folder that `multimix train` or `multimix benchmark` wrote."
         )
-    return RunFolder(training, manifest, folders, decoding)
+    return RunFolder(training, manifest, folders, decoding, seal_log)
 
 
 def locate(names: Iterable[tuple[str, str]], records: Sequence[Record]) -> list[Record | None]:
