@@ -56,12 +56,12 @@ class DataConfig:
     """Classes are not exclusive: labels are names joined by '|', each with a probability of its own."""
     size: int = 256
     """Height and width the network sees, in pixels; divisible by 16."""
-    channels: int = 1
-    """1 (grey) or 3 (colour)."""
+    channels: int = 0
+    """1 (grey) or 3 (colour); 0 means 3 where most images of some source are in colour, and else 1."""
 
     def __post_init__(self) -> None:
         _require(self.size >= 16 and self.size % 16 == 0, "--size", "a positive multiple of 16", self.size)
-        _require(self.channels in (1, 3), "--channels", "1 or 3", self.channels)
+        _require(self.channels in (0, 1, 3), "--channels", "1 or 3", self.channels)
         for name in ("classes", "structures"):
             given = getattr(self, name)
             _require(len(set(given)) == len(given), f"--{name}", "each name once", given)

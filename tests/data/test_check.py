@@ -298,7 +298,7 @@ def test_colour_is_told_and_counts_where_pixels_are_compared(data: Path) -> None
     assert serious(data) == []
     notes = [finding for finding in check_manifest(data) if "colour" in finding.message]
     assert [(note.where, note.message) for note in notes] == [
-        ("s", "2 of 6 images are in colour, which only `train --channels 3` sees")
+        ("s", "2 of 6 images are in colour; `train` learns from grey unless most are")
     ]
 
 

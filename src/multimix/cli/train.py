@@ -86,7 +86,7 @@ def names(text: str) -> tuple[str, ...]:
     type=click.IntRange(16, LARGEST),
     help="Side of the network's input in pixels, a multiple of 16. [default: 256]",
 )
-@click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")
+@click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: as the images are]")
 @click.option("--steps", type=int, help="Training steps. [default: the recipe's]")
 @click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
@@ -240,7 +240,7 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
             if (out / CONFIG).is_file():  # else nothing has begun that could go on
                 click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
-    click.echo(_learned_from(trainer.prepared.sets.roles()))
+    click.echo(_learned_from(trainer.prepared.sets.roles(), trainer.prepared.sets.channels))
     if unknown := _not_measured(out):
         click.echo(f"Too few validation images for {unknown} (docs/reliability.md).")
     best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}{_made_of(out)}"
@@ -250,7 +250,7 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
     )
 
 
-def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
+def _learned_from(roles: "Mapping[str, Sequence[Record]]", channels: int) -> str:
     """What the run saw, in a line: an image that is in none of these was not learned from."""
     words = {"labelled_classes": "with class", "unlabelled_classes": "whose class was not seen"}
     words |= {
@@ -258,7 +258,7 @@ def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
         "unlabelled_masks": "whose masks were not seen",
     }
     seen = ", ".join(f"{len(roles[role]):,} {what}" for role, what in words.items() if roles[role])
-    return f"Learned from images: {seen}."
+    return f"Learned from images{' in colour' if channels == 3 else ''}: {seen}."
 
 
 def _not_measured(run: Path) -> str:

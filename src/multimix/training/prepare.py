@@ -100,11 +100,11 @@ def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = Non
     data = config.data
     sets = training_sets(data, method(config.method), config.seed)
     images = open_cache(
-        sets.everything, size=data.size, channels=data.channels, structures=(), progress=progress
+        sets.everything, size=data.size, channels=sets.channels, structures=(), progress=progress
     )
     _refuse_shared_pixels(sets, images)
     with_masks = sets.labelled_masks + sets.val_masks
-    masks = open_cache(with_masks, size=data.size, channels=data.channels, structures=sets.structures)
+    masks = open_cache(with_masks, size=data.size, channels=sets.channels, structures=sets.structures)
     labelled = len(sets.labelled_masks)
     return Prepared(
         sets,

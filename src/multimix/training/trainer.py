@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -262,7 +262,7 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
         classes=prepared.sets.classes if row.classify else (),
         structures=prepared.sets.structures if row.segment else (),
         size=config.data.size,
-        channels=config.data.channels,
+        channels=prepared.sets.channels,
         multi_label=config.data.multi_label,
         method=config.method,
         widths=config.model.widths,
@@ -308,6 +308,8 @@ def train(
     """
     _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
+    # What was read from the images is part of the run, as if it had been asked for.
+    config = replace(config, data=replace(config.data, channels=prepared.sets.channels))
     with folder_lock(folder), enough_memory(config):
         _describe(config, prepared, folder, resume)
         trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)

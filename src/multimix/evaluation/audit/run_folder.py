@@ -206,6 +206,7 @@ class RunFolder:
             everything=[hidden(record) for record in self.used],
             classes=spec.classes,
             structures=spec.structures,
+            channels=spec.channels,
         )
 
     @cached_property
