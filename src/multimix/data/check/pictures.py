@@ -140,7 +140,9 @@ def _in_colour(looks: Sequence[Look]) -> Iterator[Finding]:
     coloured = Counter(look.record.source for look in looks if look.coloured)
     images = Counter(look.record.source for look in looks)
     for source, count in sorted(coloured.items()):
-        message = f"{count} of {images[source]} images are in colour; `train` learns from grey unless most are"
+        message = (
+            f"{count} of {images[source]} images are in colour; `train` learns from grey unless most are"
+        )
         yield Finding("note", source, message)
 
 
