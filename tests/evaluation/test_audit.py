@@ -168,6 +168,7 @@ def faults(report: AuditReport) -> set[str]:
     return {finding.fault for finding in report.findings}
 
 
+@pytest.mark.numeric
 def test_silent_on_a_clean_run(clean: Study) -> None:
     report = audit(clean.run)
     assert report.findings == ()
@@ -278,6 +279,7 @@ TWELVE = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", TWELVE, ids=lambda plant: plant.__name__)
 def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
@@ -365,17 +367,20 @@ OTHERS = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", OTHERS, ids=lambda plant: plant.__name__)
 def test_flags_other_faults(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
     assert OTHERS[plant] in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_an_evaluation_of_other_weights_is_stale(study: Study) -> None:
     other_best(study)
     assert faults(audit(study.run)) == {"best-not-best", "stale-evaluation"}
 
 
+@pytest.mark.numeric
 def test_calibrated_answers_are_not_stale(study: Study) -> None:
     loaded = load_model(study.run)
     means = {name: torch.from_numpy(mask) for name, mask in loaded.trivial_masks.items()}
@@ -386,6 +391,7 @@ def test_calibrated_answers_are_not_stale(study: Study) -> None:
     assert "stale-evaluation" not in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     file = study.run / "config.yaml"
     file.write_text(file.read_text().replace("pseudo_weight: 0.25", "pseudo_weight: 0.0"))
@@ -395,6 +401,7 @@ def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     assert finding.evidence["gradient of dice"] > 1e-6
 
 
+@pytest.mark.numeric
 def test_trained_with_a_threshold_that_nothing_passes(clean: Study, tmp_path: Path) -> None:
     changes = {"objective": {"threshold": 1.0}, "optim": {"steps": 2}}
     train(config(clean.manifest, **changes), tmp_path / "run")

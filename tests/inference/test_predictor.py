@@ -22,6 +22,8 @@ from multimix.reliability.calibration import Reliability
 from multimix.types import Prediction, Radiograph, Turn
 from multimix.weights.file import ModelSpec
 
+pytestmark = pytest.mark.numeric
+
 
 def test_answer_by_hand() -> None:
     prediction = predictor()(half())

@@ -10,6 +10,8 @@ from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
 from multimix.training.validation import ValidationSet, measure_reliability, score_in_words, validate
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 SIDE = 4
 

@@ -79,6 +79,7 @@ def test_a_path_that_is_none_names_the_weights_there_are(folder: Path) -> None:
         multimix.load("large")
 
 
+@pytest.mark.numeric
 def test_half_the_bits_are_computed_with_in_32(folder: Path) -> None:
     file = folder / "tiny.safetensors"
     tensors, header = read_tensors(file)
@@ -124,6 +125,7 @@ def test_what_ships_answers(chest_xray: Path) -> None:
     assert answer.masks["lungs"].shape == (90, 70)
 
 
+@pytest.mark.numeric
 @pytest.mark.real
 def test_what_ships_finds_lungs_and_pneumonia(chest_xray: Path, shared: Path) -> None:
     """Twelve test films of Kermany: far from the card's numbers, but no broken file passes."""
