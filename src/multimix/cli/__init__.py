@@ -11,6 +11,7 @@ from multimix.cli.compare import compare
 from multimix.cli.data import data
 from multimix.cli.demo import demo
 from multimix.cli.evaluate import evaluate
+from multimix.cli.explain import explain
 from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
 from multimix.cli.report import report
@@ -35,7 +36,20 @@ def commands() -> None:
     """
 
 
-for command in (audit, benchmark, compare, data, demo, evaluate, pacs, predict, report, serve, train):
+for command in (
+    audit,
+    benchmark,
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    pacs,
+    predict,
+    report,
+    serve,
+    train,
+):
     commands.add_command(command)
 
 

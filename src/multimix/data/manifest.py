@@ -2,7 +2,8 @@
 
     image    file, relative to the manifest's folder, '/'-separated; the only column that must be there
     mask     file of the structure "lungs", or several joined by '|' whose union is meant; may be empty
-    mask:X   the same for a further structure X
+    mask:X   the same for a further structure X; mask:finding says where the disease is, which `multimix explain` asks
+             maps for and nothing learns unless it is told to
     label    class, or several joined by '|' where they are not exclusive; empty where unlabelled; `none` where
              classes are not exclusive and the image is known to show none of them
     split    train, val or test; without the column everything is train
@@ -28,6 +29,9 @@ from multimix.types import NONE, Record
 SPLITS = ("train", "val", "test")
 LUNGS = "lungs"
 """Structure of the plain `mask` column."""
+FINDING = "finding"
+"""Structure of the column mask:finding: where the disease is, as masks or filled boxes. Explanations are tested against
+it; it is learned only where it is asked for by name."""
 ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}
 _COLUMNS = ("image", "mask", "label", "split", "patient", "source")
 _EMPTY = {"nan", "null", "n/a", "<na>"}
