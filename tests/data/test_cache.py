@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -140,6 +141,45 @@ def test_the_same_size_and_another_time_is_a_change(tmp_path: Path) -> None:
     stat = made[0].image.stat()
     os.utime(made[0].image, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     assert opened(made).folder != before.folder
+
+
+def bitmap(path: Path, seed: int) -> Path:
+    """A BMP, whose size says nothing of its pixels, of a time that an archive without dates gives."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(noise(seed, SIDE, SIDE)).save(path)
+    os.utime(path, (315532800, 315532800))
+    return path
+
+
+def grey(path: Path) -> np.ndarray:
+    """The one image at `path`, by way of the cache."""
+    return open_cache([Record(path)], size=SIDE, channels=1, structures=[]).images[0, 0]
+
+
+def test_a_replaced_file_of_the_same_size_and_time_is_a_change(tmp_path: Path) -> None:
+    image, other = bitmap(tmp_path / "x.bmp", 0), bitmap(tmp_path / "y.bmp", 1)
+    np.testing.assert_array_equal(grey(image), noise(0, SIDE, SIDE))
+    other.replace(image)
+    np.testing.assert_array_equal(grey(image), noise(1, SIDE, SIDE))
+
+
+def test_pixels_written_into_a_file_that_keeps_its_time_are_a_change(tmp_path: Path) -> None:
+    image = bitmap(tmp_path / "x.bmp", 0)
+    before = os.stat(image)
+    np.testing.assert_array_equal(grey(image), noise(0, SIDE, SIDE))
+    while os.stat(image).st_ctime_ns == before.st_ctime_ns:  # the clock of file systems is coarse
+        bitmap(image, 1)
+    assert os.stat(image).st_ino == before.st_ino
+    np.testing.assert_array_equal(grey(image), noise(1, SIDE, SIDE))
+
+
+def test_a_link_to_another_folder_is_a_change(tmp_path: Path) -> None:
+    link = tmp_path / "data"
+    for version in (0, 1):
+        bitmap(tmp_path / f"v{version}/x.bmp", version)
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"v{version}")
+        np.testing.assert_array_equal(grey(link / "x.bmp"), noise(version, SIDE, SIDE))
 
 
 def test_a_changed_mask_makes_a_new_cache(tmp_path: Path) -> None:
@@ -422,15 +462,15 @@ def test_a_cache_removed_while_it_is_opened_is_built_anew(
     made = records(tmp_path)
     first = opened(made).folder
     gc.collect()
-    lock = cache.fcntl.flock
+    lock = cache.lock_shared
     late: list[bool] = []
 
-    def removed_first(file: object, how: int) -> None:
-        if how == cache.fcntl.LOCK_SH and not late:
+    def removed_first(file: IO[bytes]) -> None:
+        if not late:
             late.append(cache._removed(first))
-        lock(file, how)  # type: ignore[arg-type]
+        lock(file)
 
-    monkeypatch.setattr(cache.fcntl, "flock", removed_first)
+    monkeypatch.setattr(cache, "lock_shared", removed_first)
     found = opened(made)
     assert late == [True]
     assert len(decoded) == 6

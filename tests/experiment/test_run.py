@@ -258,7 +258,7 @@ def test_without_data_it_says_so(tmp_path: Path, spec_file: Path) -> None:
 def test_a_second_benchmark_in_the_same_folder_is_refused(
     manifest: Path, spec_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multimix.training.guards.PATIENCE", 0.1)
+    monkeypatch.setattr("multimix.io.locks.PATIENCE", 0.1)
     out, refused = tmp_path / "out", []
 
     def begin_another(now: Sequence[CellState]) -> None:

@@ -1,8 +1,8 @@
 """Decoded images and masks at the model's size: uint8, on disk, memory-mapped, built once.
 
-A cache is keyed by what it was made from (path, size and modification time of every file, and the target
-size), so a changed file makes a new cache and never a stale answer. Folder: `MULTIMIX_CACHE`, or the user's
-cache folder of the operating system.
+A cache is keyed by what it was made from: path and identity of every file (size, time of modification, time of
+change, inode) and the target size, so a changed or replaced file makes a new cache and never a stale answer. Folder:
+`MULTIMIX_CACHE`, or the user's cache folder of the operating system.
 
 Before one is built, those that were not used for longest are removed until all fit into `MULTIMIX_CACHE_GB`
 (20 where it is not set). A cache in use holds a shared lock on its index, so that no process removes it.
@@ -29,14 +29,10 @@ import platformdirs
 import torch
 
 from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
+from multimix.io.locks import lock_exclusive, lock_shared
 from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
-
-try:
-    import fcntl
-except ImportError:  # Windows: there nothing is removed
-    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
@@ -127,9 +123,7 @@ def _held(target: Path) -> io.BufferedReader | None:
         file = path.open("rb")
     except FileNotFoundError:
         return None
-    if fcntl is not None:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH)
+    lock_shared(file)
     with suppress(FileNotFoundError):
         # It may have been removed, and even built anew, before the lock was had.
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -161,13 +155,11 @@ def _make_room(folder: Path, limit: float) -> None:
 
 def _removed(place: Path) -> bool:
     """Whether the cache could be removed: not where it is in use, another user's, or locks are not to be had."""
-    if fcntl is None:
-        return False
     gone = place.with_name(f"building-{place.name}")  # so that what a kill leaves of it goes with its like
     try:
-        # Open for writing, as network file systems ask of who wants a lock for himself.
         with (place / "index.json").open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock_exclusive(file):
+                return False
             place.rename(gone)
     except OSError:
         return False
@@ -185,7 +177,9 @@ def _key(records: Sequence[Record], size: int, channels: int, structures: Sequen
                 raise ManifestError(
                     f"{path}: {error.strerror or error}; the manifest names it. Restore the file. {ALL_AT_ONCE}"
                 ) from error
-            key.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+            # Copies and unpacked archives keep the time of modification; they cannot keep the other two.
+            identity = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            key.update(f"{path}|{identity}\n".encode())
         key.update(repr([len(record.masks.get(s, ())) for s in structures]).encode())
     return key.hexdigest()
 

@@ -60,13 +60,15 @@ def evaluate_source(
     radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
-    for record, prediction in zip(judged, predictor.predict_radiographs(radiographs), strict=True):
+    for record, prediction in zip(
+        judged, predictor.predict_radiographs(radiographs, force=True), strict=True
+    ):
         row = _description(record, base)
         if classes:
             row |= _class_columns(prediction, predictor.classes, record.image)
             row |= {"prediction_set": "|".join(prediction.prediction_set)} if predictor.has_sets else {}
         if predictor.refuses:  # and is judged all the same: a score over fewer images is another score
-            row["refused"] = int(bool(prediction.refusal))
+            row["rejected"] = int(prediction.rejected)
         for structure in structures:
             if structure in record.masks:
                 row |= _mask_columns(prediction, record, structure, trivial)
@@ -181,9 +183,10 @@ def summarise(
         if f"dice_{structure}" in table:
             rows = table[table[f"dice_{structure}"].notna()]
             scores |= _mask_scores(rows, structure, bootstrap) if len(rows) else {}
-    if "refused" in table and table["refused"].notna().all():
-        refused = table["refused"].to_numpy(np.float64)
-        scores["refused"] = bootstrap(table["patient"].tolist(), partial(classification.mean, refused))
+    for name in ("rejected", "refused"):  # the latter in tables of before
+        if name in table and table[name].notna().all():
+            share = partial(classification.mean, table[name].to_numpy(np.float64))
+            scores[name] = bootstrap(table["patient"].tolist(), share)
     first = table.iloc[0]
     return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
 

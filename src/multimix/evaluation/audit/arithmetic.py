@@ -22,7 +22,7 @@ EXACT = 1e-3
 """The same for numbers of one image, and for a score beside its table."""
 _SHARES = (
     *("accuracy", "auc", "f1", "dice", "jaccard", "precision", "recall", "ece"),
-    *("sensitivity", "specificity", "coverage", "refused"),
+    *("sensitivity", "specificity", "coverage", "rejected", "refused"),
 )
 BOUNDS = {
     "brier": (0.0, 2.0),
