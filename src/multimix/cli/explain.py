@@ -56,7 +56,6 @@ REGIONS = {"structures": "structures", "finding": "disease", "border": "border s
     metavar="RUN",
     help="A run that learned shuffled labels; may be repeated.",
 )
-@click.option("--store", is_flag=True, help="Write the verdict into RUN's weights file.")
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="Folder of the figures. [default: in RUN/explain]"
 )
@@ -74,7 +73,6 @@ def explain(
     most: int,
     seeds: tuple[Path, ...],
     shuffled: tuple[Path, ...],
-    store: bool,
     out: Path | None,
     parquet: bool,
     device: str,
@@ -87,29 +85,24 @@ def explain(
     \b
     Examples:
       multimix explain RUN
-      multimix explain RUN xrays --split val --store
+      multimix explain RUN xrays --split val
       multimix explain --weights chest-xray xrays --source kermany_v7
       multimix explain RUN xrays --other-seed RUN2 --shuffled RUN3
 
     The images need masks of the model's structures, or mask:finding, which says where the disease is. Every figure
     has its 95 % interval over patients and stands beside that of edges, of a centred Gaussian and of randomised
-    networks. With --store, `predict` and the like know whether the map may be shown; use validation images for it.
-    A minute or two for 120 images of 128 x 128 pixels on one core. See docs/explain.md.
+    networks. A minute or two for 120 images of 128 x 128 pixels on one core. See docs/explain.md.
     """
     from rich.console import Console
 
     from multimix.cli.progress import bar
     from multimix.evaluation.explain import explain as explain_run
-    from multimix.evaluation.explain import pooled, write_explained
+    from multimix.evaluation.explain import write_explained
 
     model, rest = model_of(weights, (run, data))
     if len(rest) > 1:
         raise UsageError(
             f"RUN and --weights: expected one of them, got {rest[0]} and {weights}; leave one out."
-        )
-    if store and weights is not None:
-        raise UsageError(
-            "--store: the weights that come with multimix are not written to. Give RUN, or leave out --store."
         )
     manifest = _manifest(model, rest[0] if rest else None)
     results = explain_run(
@@ -138,11 +131,6 @@ def explain(
         for line in bridge_in_words(result):
             console.print(line, markup=False)
     click.echo(f"Figures: {summary}\nPer image: {per_image}")
-    if store:
-        from multimix.networks.load import store_verdict
-
-        file = store_verdict(model, pooled(results, seed))
-        click.echo(f"Verdict: {file}")
 
 
 def _manifest(model: Path, data: Path | None) -> Path:

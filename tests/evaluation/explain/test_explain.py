@@ -150,7 +150,6 @@ def test_command_where_it_does_not_fit(
         ([run], "a weights file does not know its data"),
         ([run, data, "--source", "nowhere"], "no image of source 'nowhere'"),
         ([run, data, "--split", "tset"], "split 'tset' does not exist"),
-        (["--weights", "chest-xray", data, "--store"], "not written to"),
         ([run, data, "--weights", "chest-xray"], "expected one of them"),
         ([tmp_path / "nothing", data], "no such weights file"),
         ([run, data, "--device", "tpu"], "--device tpu: cannot be used here"),

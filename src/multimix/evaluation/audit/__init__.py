@@ -9,6 +9,7 @@
     shortcuts      image sizes and thumbnails that tell the class
     judging        stored scores against the trivial answer and against the stored weights
     arithmetic     stored scores against each other
+    explanation    the bridge given other maps, and where the heat map lies
 
     report = audit(Path("RUN"))
     for finding in report.findings: ...
@@ -87,7 +88,15 @@ def audit(
 
 def _checks() -> list[tuple[str, Check]]:
     """Fault -> its check, in the order in which they run."""
-    from multimix.evaluation.audit import arithmetic, evaluation, leakage, normalisation, shortcuts, training
+    from multimix.evaluation.audit import (
+        arithmetic,
+        evaluation,
+        explanation,
+        leakage,
+        normalisation,
+        shortcuts,
+        training,
+    )
 
     return [
         ("weights-not-finite", training.weights_not_finite),
@@ -110,4 +119,6 @@ def _checks() -> list[tuple[str, Check]]:
         ("impossible-scores", arithmetic.impossible_scores),
         ("collapse", evaluation.collapse),
         ("stale-evaluation", evaluation.stale_evaluation),
+        ("bridge-unused", explanation.bridge_unused),
+        ("map-elsewhere", explanation.map_elsewhere),
     ]

@@ -32,6 +32,8 @@ FAULTS = {
     "stale-evaluation": "the evaluation is of other weights",
     "collapse": "the same answer for every image",
     "data-changed": "the data has changed since training",
+    "bridge-unused": "the bridge carries nothing",
+    "map-elsewhere": "the heat map does not localise",
 }
 """Name of a fault, as in the JSON -> its title."""
 
