@@ -19,6 +19,16 @@ NONE = "none"
 other."""
 
 
+UNKNOWN = "?"
+"""How the patient of an image begins where nobody knows who it is; the rest names the image, so that each stands for
+itself and nothing is merged."""
+
+
+def patients_known(patients: Iterable[str]) -> bool:
+    """Whether every image's patient is known, so that an interval over patients may be given."""
+    return not any(patient.startswith(UNKNOWN) for patient in patients)
+
+
 class Report(Protocol):
     """Told how far a long piece of work is; a progress bar is one."""
 
@@ -39,7 +49,7 @@ class Record:
     split: str = "train"
     """'train', 'val' or 'test'."""
     patient: str = ""
-    """Unique within `source`; images of one patient never cross splits."""
+    """Unique within `source`; images of one patient never cross splits. Begins with UNKNOWN where it is not known."""
     source: str = ""
     """Name of the data set."""
 
@@ -85,6 +95,7 @@ class Scores:
     split: str
     images: int
     patients: int
+    """0 where they are not known, and then no metric has an interval."""
     metrics: Mapping[str, Estimate]
     """Metric name ('accuracy', 'auc', 'dice_lungs', ...) -> estimate."""
 

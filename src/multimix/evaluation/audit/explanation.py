@@ -18,6 +18,7 @@ from multimix.evaluation.explain.maps import device_of, own_map
 from multimix.evaluation.explain.summary import summarise
 from multimix.evaluation.explain.verdict import FEWEST, UNMOVED, localises, outcomes
 from multimix.reliability.map_verdict import BRIDGE
+from multimix.types import patients_known
 
 MOST = 60
 """Validation images that are looked at."""
@@ -81,6 +82,10 @@ def _images(material: Material) -> Sample:
     """Validation images with masks; CheckpointError where they are too few to tell."""
     spec = material.loaded.spec
     chosen = choose(material.sets.val_masks, spec.structures, MOST, SEED) if material.sets.val_masks else ()
+    if not patients_known(record.patient for record in chosen):
+        raise CheckpointError(
+            "the manifest does not say of which patients its images are, so there is no interval."
+        )
     patients = len({(record.source, record.patient) for record in chosen})
     if patients < FEWEST:
         raise CheckpointError(

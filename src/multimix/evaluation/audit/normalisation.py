@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multimix.data.manifest import SPLITS
+from multimix.data.columns import SPLITS
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
 from multimix.evaluation.audit.thumbnails import thumbnails

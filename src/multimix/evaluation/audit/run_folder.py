@@ -16,7 +16,8 @@ import torch
 
 from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
-from multimix.data.manifest import SPLITS, read_manifest
+from multimix.data.columns import SPLITS
+from multimix.data.manifest import read_manifest
 from multimix.data.sets import TrainingSets, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation

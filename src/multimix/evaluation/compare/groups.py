@@ -12,6 +12,7 @@ import pandas as pd
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
 from multimix.io.tables import per_image_table, read_per_image
+from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
@@ -144,7 +145,7 @@ def _read(file: Path) -> pd.DataFrame:
         raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
     for name in {"label", "predicted"} - set(table):
         table[name] = ""
-    table["patient"] = table["patient"].where(table["patient"] != "", table["image"])
+    table["patient"] = table["patient"].where(table["patient"] != "", UNKNOWN + table["image"])
     return table
 
 

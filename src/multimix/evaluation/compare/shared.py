@@ -14,6 +14,7 @@ from multimix.evaluation.compare.groups import Run
 from multimix.metrics import classification, segmentation
 from multimix.statistics import Statistic
 from multimix.statistics.significance import delong, mcnemar, wilcoxon
+from multimix.types import patients_known
 
 _LOWER = ("asd_", "hd95_", "brier", "ece")
 
@@ -130,6 +131,7 @@ def _mean(values: Float[np.ndarray, " N"]) -> Callable[..., Any]:
 
 
 def _make(patients: list[str], each: list[Statistic], split: int, test: str, p: float | None) -> Shared:
+    p = p if patients_known(patients) else None
     return Shared(patients, each[:split], each[split:], test if p is not None else "", p)
 
 

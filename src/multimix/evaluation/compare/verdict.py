@@ -162,6 +162,11 @@ def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
 def _sentence(c: Comparison) -> str:
     digits = 3 if c.metric.startswith(("asd_", "hd95_")) else 4
     where = f"in {c.metric} on {c.source}"
+    if not c.patients:
+        return (
+            f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and no "
+            "interval is given, because the patients are not known."
+        )
     if np.isnan(c.p):
         return (
             f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and "

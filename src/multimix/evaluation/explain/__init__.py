@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from multimix.evaluation.explain.columns import Bar, Network, described, measure, quiet
 from multimix.reliability.map_verdict import MapVerdict
-from multimix.types import Estimate, Record
+from multimix.types import Estimate, Record, patients_known
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,7 @@ class Explained:
     split: str
     images: int
     patients: int
+    """0 where it is not known who an image is of."""
     figures: dict[str, Estimate]
     """By name, see `summary.summarise`."""
     verdict: MapVerdict
@@ -134,7 +135,10 @@ def _explained(source: str, split: str, table: "pd.DataFrame", seed: int) -> Exp
     figures = summarise(table, seed=seed)
     words = {"val": "validation", "test": "test", "train": "training"}
     verdict = judge(table, figures, f"{words[split]} images of {source}")
-    return Explained(source, split, len(table), len(set(patients_of(table))), figures, verdict, table)
+    people = set(patients_of(table))
+    return Explained(
+        source, split, len(table), len(people) if patients_known(people) else 0, figures, verdict, table
+    )
 
 
 def pooled(results: Sequence[Explained], seed: int = 0) -> MapVerdict:

@@ -12,7 +12,7 @@ from multimix.evaluation.explain.faithfulness import faithfulness
 from multimix.evaluation.explain.images import BORDER, REGIONS, Sample
 from multimix.evaluation.explain.maps import Maps, device_of, own_map
 from multimix.networks.model import MultiMix
-from multimix.types import Report
+from multimix.types import UNKNOWN, Report
 
 FAITHFUL = 60
 """Images, the first of the sample, of the tests of faithfulness, which ask the network some seventy times an image."""
@@ -117,7 +117,7 @@ def described(images: Sample, table: pd.DataFrame, names: Sequence[str]) -> pd.D
         "image": list(names),
         "source": [record.source for record in images.records],
         "split": [record.split for record in images.records],
-        "patient": [record.patient or record.image.stem for record in images.records],
+        "patient": [record.patient or UNKNOWN + record.image.stem for record in images.records],
         "label": [record.label or "" for record in images.records],
     }
     return pd.concat([pd.DataFrame(records), table], axis=1)

@@ -12,7 +12,7 @@ from multimix.data.manifest import FINDING
 from multimix.evaluation.explain.faithfulness import MEASURES
 from multimix.evaluation.explain.images import BORDER, REGIONS, STRUCTURES
 from multimix.evaluation.explain.references import OWN, RANDOM, REFERENCES
-from multimix.types import Estimate
+from multimix.types import UNKNOWN, Estimate
 
 SAMPLES = 2000
 
@@ -33,8 +33,9 @@ def summarise(table: pd.DataFrame, *, seed: int = 0, samples: int = SAMPLES) -> 
 
 
 def patients_of(table: pd.DataFrame) -> list[str]:
-    """Who each row is of; patients of two sources are not the same."""
-    return (table["source"] + "/" + table["patient"]).tolist()
+    """Who each row is of; patients of two sources are not the same, and one who is not known stays so."""
+    known = ~table["patient"].str.startswith(UNKNOWN)
+    return ((table["source"] + "/").where(known, UNKNOWN) + table["patient"]).tolist()
 
 
 def _statistics(table: pd.DataFrame) -> Iterator[tuple[str, pd.Series, statistics.Statistic]]:

@@ -23,7 +23,7 @@ from multimix.evaluation.explain.images import STRUCTURES
 from multimix.evaluation.explain.references import OWN, RANDOM, REFERENCES
 from multimix.evaluation.explain.summary import main_figures, patients_of
 from multimix.reliability.map_verdict import BRIDGE, TESTS, MapVerdict
-from multimix.types import Estimate
+from multimix.types import Estimate, patients_known
 
 FEWEST = 20
 """Patients below which nothing is said."""
@@ -49,7 +49,7 @@ def judge(table: pd.DataFrame, figures: Figures, sample: str) -> MapVerdict:
 
 def outcomes(table: pd.DataFrame, figures: Figures) -> dict[str, bool | None]:
     """Test -> whether it is passed; None where the images do not tell."""
-    if len(set(patients_of(table))) < FEWEST:
+    if not enough(table):
         return dict.fromkeys((*TESTS, BRIDGE))
     return {
         "localises": _all(localises(table, figures, region) for region in (STRUCTURES, FINDING)),
@@ -64,10 +64,16 @@ def outcomes(table: pd.DataFrame, figures: Figures) -> dict[str, bool | None]:
     }
 
 
+def enough(table: pd.DataFrame) -> bool:
+    """Whether the rows are of enough patients, and it is known of which, for an interval to mean something."""
+    patients = set(patients_of(table))
+    return len(patients) >= FEWEST and patients_known(patients)
+
+
 def localises(table: pd.DataFrame, figures: Figures, region: str) -> bool | None:
     """Whether the map lies in the region more than maps that know nothing; None where too few images have one."""
     column = f"area_{region}"
-    if column not in table or len(set(patients_of(table[table[column].notna()]))) < FEWEST:
+    if column not in table or not enough(table[table[column].notna()]):
         return None
     differences = [
         f"{what}_{region}_{OWN}_minus_{kind}" for what in ("lift", "pointing") for kind in REFERENCES
