@@ -19,6 +19,10 @@ from multimix.errors import UsageError
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
+WIDTHS = (16, 32, 64, 128, 256)
+"""Channels of the five encoder blocks, as published."""
+
+
 def _require(ok: bool, name: str, expected: str, got: object) -> None:
     if not ok:
         raise UsageError(
@@ -67,7 +71,7 @@ class DataConfig:
 class ModelConfig:
     """The network's size and dropout."""
 
-    widths: tuple[int, ...] = (16, 32, 64, 128, 256)
+    widths: tuple[int, ...] = WIDTHS
     """Channels of the five encoder blocks."""
     dropout: float = 0.0
     """Probability of zeroing a feature after each block; the paper has 0.25."""

@@ -11,6 +11,9 @@
 The command line prints the message and nothing else, so every message ends with what to do next.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MultimixError(Exception):
     """Base of all errors whose message is meant for the user."""
@@ -46,3 +49,16 @@ class CheckpointError(MultimixError):
 
 class TrainingError(MultimixError):
     """Training cannot go on; everything up to the last checkpoint is kept."""
+
+
+@contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """UsageError, with the command that installs it, where an import finds that a library of `extra` is missing."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("multimix"):  # a mistake of ours, not a missing library
+            raise
+        raise UsageError(
+            f"{what}: needs {error.name}, which is not installed; run `pip install 'multimix[{extra}]'`."
+        ) from error

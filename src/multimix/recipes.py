@@ -90,7 +90,7 @@ STYLED = {
 """Supervised methods with the augmentation of OURS, and its location head where there are both tasks: the strongest
 baselines. The last has the flags of `multimix-plus-no-pseudo-labels`; its hyper-parameters are chosen for it."""
 
-METHODS = PAPER_METHODS | STYLED | ABLATIONS
+METHODS = PAPER_METHODS | ABLATIONS | STYLED
 
 
 def method(name: str) -> Method:

@@ -4,10 +4,10 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -163,59 +163,3 @@ class Prediction:
             known = ", ".join(map(repr, self.masks)) or "no structure"
             raise UsageError(f"area of {structure!r}: the model segments {known}; name one of these.")
         return int(self.masks[structure].sum())
-
-
-@runtime_checkable
-class Judged(Protocol):
-    """What can be evaluated: multimix.inference.predictor.Predictor is one."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the head."""
-        ...
-
-    @property
-    def structures(self) -> tuple[str, ...]:
-        """Structure names in the order of the mask channels."""
-        ...
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether labels are not exclusive."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """Image channels that the model takes."""
-        ...
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether the method trained the class head."""
-        ...
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether the method trained the decoder."""
-        ...
-
-    @property
-    def trivial_masks(self) -> Mapping[str, np.ndarray]:
-        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
-        ...
-
-    @property
-    def has_sets(self) -> bool:
-        """Whether predictions carry prediction sets."""
-        ...
-
-    @property
-    def refuses(self) -> bool:
-        """Whether it knows which images it cannot answer."""
-        ...
-
-    def predict_radiographs(
-        self, radiographs: Iterable[Radiograph], *, force: bool = False
-    ) -> Iterator[Prediction]:
-        """One prediction per radiograph, in order; those of rejected images are empty unless `force`."""
-        ...

@@ -22,9 +22,10 @@ import multimix.training.trainer
 import tiny
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
-from multimix.networks.load import LAST, load_state
 from multimix.recipes import recipe
+from multimix.training.state import load_state
 from multimix.types import patients_known
+from multimix.weights.file import LAST
 
 Run = Callable[..., tiny.Answer]
 
@@ -447,7 +448,7 @@ def test_one_class_against_none(run: Run, manifest: Path, tmp_path: Path) -> Non
     options = ("--class-source", "wards", "--method", "enc", "--multi-label", "--size", "16", "--steps", "2")
     answer = run("train", folder, *options, "--set", "model.widths=[2,2,2,2,2]", "--out", tmp_path / "run")
     assert (answer.code, answer.errors) == (0, [])
-    assert multimix.load(tmp_path / "run").classes == ("PNEUMONIA",)
+    assert multimix.load(tmp_path / "run").spec.classes == ("PNEUMONIA",)
     answer = run("evaluate", tmp_path / "run", "--out", tmp_path / "scores")
     assert (answer.code, answer.errors) == (0, [])
     (scores,) = json.loads((tmp_path / "scores" / "scores.json").read_text())["scores"]
@@ -509,7 +510,6 @@ def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (("train", "x", "--out", "y", "--size", "big"), "'big' is not a valid integer"),
         (("train", "x", "--out", "y", "--size", "100000"), "100000 is not in the range 16<=x<=4096"),
         (("data", "phantom", "x", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
-        (("bench", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
         (("predict", "x"), "Missing argument 'FILE|FOLDER...'"),
         (("data", "index", "x", "--layout", "y"), "'y' is not one of"),
         (("nothing",), "No such command 'nothing'."),

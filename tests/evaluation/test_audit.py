@@ -31,13 +31,14 @@ from multimix.evaluation.audit.run_folder import locate, open_material
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
-from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
+from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability
 from multimix.training.batch import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, TwoViews
 from multimix.training.prepare import Prepared, validation_set
 from multimix.training.trainer import train
 from multimix.training.validation import validate
 from multimix.types import Record
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 
 def config(manifest: Path, **changes: Any) -> Any:
@@ -298,7 +299,7 @@ def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], st
 
 def nan_weights(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.bias"][0] = torch.nan
+    tensors["model.head.linear.bias"][0] = np.nan
     write_tensors(study.run / BEST, tensors, header)
 
 
@@ -307,13 +308,13 @@ def other_best(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
     for name, tensor in tensors.items():
         if name.startswith("model."):
-            tensors[name] = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) * 0.1
+            tensors[name] = np.random.default_rng(1).normal(0, 0.1, tensor.shape).astype(np.float32)
     write_tensors(study.run / BEST, tensors, header)
 
 
 def constant_answer(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.weight"].zero_()
+    tensors["model.head.linear.weight"][:] = 0
     write_tensors(study.run / BEST, tensors, header)
     study.judge()
 

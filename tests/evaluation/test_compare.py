@@ -12,7 +12,8 @@ from multimix.cli.compare import compare as command
 from multimix.errors import CheckpointError, ManifestError, MultimixError, UsageError
 from multimix.evaluation.compare import compare, compare_cells, read_group
 from multimix.evaluation.evaluate import summarise, write_scores
-from multimix.io.tables import read_per_image, write_table
+from multimix.io.run_folder import read_per_image
+from multimix.io.tables import write_table
 
 
 def classes(seed=0, images=80, skill=1.5, source="wards", labels_seed=7):

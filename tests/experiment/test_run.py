@@ -19,14 +19,17 @@ from PIL import Image
 
 import tiny
 from multimix.errors import ManifestError, UsageError
-from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
+from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
-from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
+from multimix.inference.predictor import load
+from multimix.inference.torch_backend import predictor_of
+from multimix.io.run_folder import CELL, read_log
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.training.runlog import read_log
+from multimix.training.state import load_state
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, ModelSpec
 
 SPEC = """
 methods: [enc, multimix]
@@ -72,7 +75,7 @@ def test_the_most_probable_class_is_judged_and_no_operating_point(
     out = tmp_path / "benchmark"
     shutil.copytree(whole, out)
     cell = out / "enc-c6-s0"
-    (cell / FINISHED).unlink()
+    (cell / CELL).unlink()
     known = load_model(cell / "run")
     # What was answered most often is decided for no more, so that an operating point would show.
     often = pd.read_parquet(cell / "per_image.parquet")["predicted"].mode()[0] == known.spec.classes[0]
@@ -268,7 +271,7 @@ def test_examples_of_several_structures_and_folders_do_not_overwrite_each_other(
         Image.fromarray((pixels > 90).astype(np.uint8) * 255).save(tmp_path / name / "mask.png")
     structures = ("heart", "lungs")
     model = MultiMix(structures=len(structures), widths=(2, 2, 2, 2, 2)).eval()
-    predictor = Predictor(model, ("a", "b"), structures, size=16)
+    predictor = predictor_of(model, ModelSpec(("a", "b"), structures, size=16))
     masks = dict.fromkeys(structures, (tmp_path / "wards" / "mask.png",))
     records = [Record(tmp_path / name / "1.png", masks=masks, source="s") for name in names]
     write_examples(predictor, records, tmp_path / "out")
@@ -282,5 +285,5 @@ def test_a_cell_says_the_size_that_it_was_trained_at(manifest: Path, tmp_path: P
     plain = Spec.read(spec_file)
     spec = replace(plain, methods=("enc",), own={"enc": {"data": {"size": 32}, "optim": {"steps": 2}}})
     run_benchmark(spec, manifest, tmp_path / "out", processes=1)
-    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / FINISHED).read_text())
+    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / CELL).read_text())
     assert (plain.run.data.size, cell["size"], cell["steps"]) == (16, 32, 2)

@@ -199,7 +199,7 @@ def test_what_is_alike_in_every_seed_and_image_has_no_interval(tmp_path: Path):
 
 
 def test_one_seed_has_the_interval_that_evaluate_gives(tmp_path: Path):
-    from multimix.io.tables import read_per_image
+    from multimix.io.run_folder import read_per_image
 
     cell = write_cell(tmp_path, "umtl", 3)
     ((score,),) = [

@@ -73,13 +73,14 @@ def evaluate(
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
-    by_class = by_class if predictor.has_classes else ()
-    by_mask = by_mask if predictor.has_masks else ()
+    by_class = by_class if predictor.spec.classify else ()
+    by_mask = by_mask if predictor.spec.segment else ()
     sources = tuple(dict.fromkeys((*by_class, *by_mask)))
     if not sources:
         raise UsageError(
             f"{model}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
-            f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
+            f"({', '.join(predictor.spec.classes) or 'none'}), structures "
+            f"({', '.join(predictor.spec.structures) or 'none'})."
         )
     chosen = _chosen(manifest, sources, split)
     home = model if model.is_dir() else model.parent
@@ -147,8 +148,9 @@ def _refuse_what_was_learned(
     manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
     from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_material
+    from multimix.io.run_folder import CONFIG, SPLIT
 
-    if split == "train" or not all((run / name).is_file() for name in ("config.yaml", "split.csv")):
+    if split == "train" or not all((run / name).is_file() for name in (CONFIG, SPLIT)):
         return
     material = open_material(run, None, (), None)
     if material.table_file.resolve() != manifest.resolve():
@@ -165,8 +167,10 @@ def _refuse_what_was_learned(
 
 def _refuse_scores_of_another(manifest: Path, folder: Path) -> None:
     """UsageError where the scores in `folder` name another manifest; what names none is overwritten."""
+    from multimix.io.run_folder import SCORES
+
     try:
-        known = json.loads((folder / "scores.json").read_text("utf-8")).get("manifest")
+        known = json.loads((folder / SCORES).read_text("utf-8")).get("manifest")
     except (OSError, ValueError, AttributeError):  # nothing there, or nothing that could be kept
         return
     if known is not None and known != str(manifest.resolve()):
@@ -198,10 +202,10 @@ def _what(
     run: Path, data: Path | None, class_source: str | None, mask_source: str | None
 ) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
     """Manifest's file, class sources and mask sources: as given, else as the run was trained."""
-    from multimix.config import RunConfig
+    from multimix.io.run_folder import read_config
 
-    file = run / "config.yaml"
-    stored = RunConfig.read(file).data if file.is_file() else None
+    config = read_config(run)
+    stored = config.data if config is not None else None
     if data is None and stored is None:
         raise UsageError(
             f"{run}: a weights file does not know its data. Give DATA, as in `multimix evaluate {quote(str(run))} "

@@ -15,11 +15,11 @@ import pandas as pd
 import yaml
 
 from multimix.errors import ManifestError, UsageError
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import CELL, FACTS, FAILED, PER_IMAGE, SCORES, SPEC, read_per_image
 from multimix.recipes import METHODS, Method, cell_name
 
 _NAME = re.compile(r"(?P<method>.+?)(?:-c(?P<c>\d+|all))?(?:-m(?P<m>\d+|all))?-s(?P<seed>\d+)")
-_FILES = ("cell.json", "per_image.parquet", "scores.json")
+_FILES = (CELL, f"{PER_IMAGE}.parquet", SCORES)
 
 
 @dataclass(frozen=True)
@@ -125,12 +125,12 @@ def read_benchmark(folder: Path) -> Benchmark:
             f"{state}. Run `multimix benchmark SPEC --out {folder}` first."
         )
     cells = sorted((_read_cell(path) for path in done), key=lambda cell: (cell.setting.order, cell.seed))
-    spec = folder / "spec.yaml"
+    spec = folder / SPEC
     text = spec.read_text("utf-8", errors="replace") if spec.is_file() else ""
     finished = {cell.setting.cell(cell.seed) for cell in cells}
     wanted = [*_asked_for(text), *_holes(cells), *(path.name for path in begun)]
     missing = tuple(sorted(set(wanted) - finished - {path.name for path in done}))
-    failures = {path.name: path / "failed.json" for path in begun if path not in done}
+    failures = {path.name: path / FAILED for path in begun if path not in done}
     failed = {
         name: str(_read_json(file).get("reason", "")) for name, file in failures.items() if file.is_file()
     }
@@ -138,8 +138,8 @@ def read_benchmark(folder: Path) -> Benchmark:
 
 
 def _read_cell(folder: Path) -> Cell:
-    about = _read_json(folder / "cell.json")
-    scores = _read_json(folder / "scores.json")
+    about = _read_json(folder / CELL)
+    scores = _read_json(folder / SCORES)
     try:
         if about["method"] not in METHODS:
             raise ValueError(f"method {about['method']!r} is none of {', '.join(METHODS)}")
@@ -162,9 +162,9 @@ def _read_cell(folder: Path) -> Cell:
             tuple(about["class_sources"]) if flags.classify else (),
             tuple(about["mask_sources"]) if flags.segment else (),
             tuple(about["in_domain"]),
-            _read_table(folder / "per_image.parquet"),
+            _read_table(folder / f"{PER_IMAGE}.parquet"),
             _trivial(scores),
-            _versions(folder / "run" / "run.json"),
+            _versions(folder / "run" / FACTS),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ManifestError(

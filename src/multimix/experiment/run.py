@@ -36,6 +36,7 @@ from multimix.inference.predictor import Predictor, load
 from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
+from multimix.io.run_folder import CELL, FAILED, LOG, SCORES, SPEC
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.recipes import method
@@ -44,7 +45,6 @@ from multimix.types import Record
 
 EXAMPLES = 2
 """Test images of every source that may be shown."""
-FINISHED, FAILED = "cell.json", "failed.json"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _run_cells(
     cells = spec.cells()
     for cell in cells:
         (out / cell.name / FAILED).unlink(missing_ok=True)
-    todo = [cell for cell in cells if not (out / cell.name / FINISHED).is_file()]
+    todo = [cell for cell in cells if not (out / cell.name / CELL).is_file()]
     # A fresh process for every cell: threads and their number are inherited by forks and fixed by the first use.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -119,7 +119,7 @@ def _run_cells(
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
-    file = out / "spec.yaml"
+    file = out / SPEC
     if file.is_file():
         if file.read_text("utf-8") != spec.to_yaml():
             raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
@@ -146,13 +146,13 @@ def states(spec: Spec, out: Path) -> list[CellState]:
 
 def _state(cell: Cell, spec: Spec, folder: Path) -> CellState:
     steps = spec.run_of(cell.method).optim.steps
-    if (folder / FINISHED).is_file():
-        seconds = json.loads((folder / FINISHED).read_text("utf-8"))["seconds"]
+    if (folder / CELL).is_file():
+        seconds = json.loads((folder / CELL).read_text("utf-8"))["seconds"]
         return CellState(cell, "finished", steps, steps, seconds)
     if (folder / FAILED).is_file():
         reason = json.loads((folder / FAILED).read_text("utf-8"))["reason"]
         return CellState(cell, "failed", 0, steps, reason=reason)
-    log = folder / "run" / "log.jsonl"
+    log = folder / "run" / LOG
     if not log.is_file():
         return CellState(cell, "waiting", 0, steps)
     return CellState(cell, "training", _last_step(log), steps)
@@ -195,7 +195,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
     """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
-    predictor = load(folder / "run", trainer.fabric.device)
+    predictor = load(folder / "run", str(trainer.fabric.device))
     # The paper's accuracy is of the most probable class; an operating point is a choice beyond the method.
     predictor = replace(predictor, reliability=replace(predictor.reliability, thresholds=()))
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
@@ -222,14 +222,14 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "classes": predictor.classes,
-        "structures": predictor.structures,
-        "multi_label": predictor.multi_label,
+        "classes": predictor.spec.classes,
+        "structures": predictor.spec.structures,
+        "multi_label": predictor.spec.multi_label,
         "class_sources": by_class,
         "mask_sources": by_mask,
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
     }
-    write_json(folder / FINISHED, facts)
+    write_json(folder / CELL, facts)
 
 
 def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path) -> None:
@@ -237,9 +237,9 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
 
     With several structures --boundary_<structure>.png; images of one name, from several folders, are numbered.
     """
-    named, several = Counter[str](), len(predictor.structures) > 1
+    named, several = Counter[str](), len(predictor.spec.structures) > 1
     for record in records:
-        radiograph = read_image(record.image, predictor.channels, force=True)
+        radiograph = read_image(record.image, predictor.spec.channels, force=True)
         (answer,) = predictor.predict_radiographs([radiograph], force=True)
         name = f"{record.source}_{record.image.stem}"
         named[name] += 1
@@ -258,8 +258,8 @@ def summary(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:
     rows = [
         asdict(cell) | {"source": group["source"], "metric": name} | estimate
         for cell in cells
-        if (out / cell.name / FINISHED).is_file()
-        for group in json.loads((out / cell.name / "scores.json").read_text("utf-8"))["scores"]
+        if (out / cell.name / CELL).is_file()
+        for group in json.loads((out / cell.name / SCORES).read_text("utf-8"))["scores"]
         for name, estimate in group["metrics"].items()
     ]
     return pd.DataFrame(rows)

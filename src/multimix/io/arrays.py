@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.limits import check_size
@@ -29,7 +28,7 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
         return read_image(Path(source), channels, force=True)  # what speaks against it is in the radiograph
     if isinstance(source, Radiograph):
         return replace(source, pixels=_with_channels(source.pixels, channels))
-    if isinstance(source, Tensor):
+    if hasattr(source, "detach"):  # a tensor of torch, which need not be installed
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
     if not isinstance(source, np.ndarray):

@@ -35,7 +35,7 @@ class Answerer:
     def load(cls, run: Path, device: str, force: bool = False) -> "Answerer":
         """Read the run folder or weights file. Raises CheckpointError, or UsageError for the device."""
         predictor = load(run, device)
-        return cls(predictor, algorithm_of(predictor.model.state_dict()), force)
+        return cls(predictor, algorithm_of(predictor.backend.digest), force)
 
     def answer(self, queue: Queue, rows: Sequence[Row]) -> None:
         """Move received rows on to answered, failed or ignored.
@@ -66,7 +66,7 @@ class Answerer:
             if is_ours(dataset):
                 queue.ignore(row.uid, "is an answer of multimix")
                 return None
-            radiograph = read_image_bytes(data, row.uid, self.predictor.channels, force=True)
+            radiograph = read_image_bytes(data, row.uid, self.predictor.spec.channels, force=True)
             return _Image(row, dataset, radiograph)
         except Exception as error:  # of pydicom and the decoders, on a damaged object
             _fail(queue, row, error)

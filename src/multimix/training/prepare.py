@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from multimix.config import RunConfig
-from multimix.data.cache import ImageCache, open_cache
+from multimix.data.cache import DECODER, ImageCache, open_cache
 from multimix.data.sets import TrainingSets, training_sets
 from multimix.data.splits import fingerprint
 from multimix.errors import SplitError
@@ -65,6 +65,7 @@ class Prepared:
             | {"python": platform.python_version(), "platform": platform.platform()},
             "data": {
                 "fingerprint": fingerprint(self.sets.everything + known),
+                "decoder": DECODER,
                 "pixels": self._pixel_fingerprint(),
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
             },
@@ -81,6 +82,17 @@ class Prepared:
         ]
         rows = sorted(f"{record.source} {record.image.name} {digest}" for record, digest in pairs)
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs in the data of `describe`, by name.
+
+    Another decoder rounds a pixel in a hundred thousand otherwise, so the pixels of a run that it did not decode are
+    not compared; rows and their number are.
+    """
+    same_decoder = before.get("decoder", 1) == now["decoder"]
+    names = ("fingerprint", "images", *(("pixels",) if same_decoder else ()))
+    return [name for name in names if before.get(name) != now[name]]
 
 
 def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:

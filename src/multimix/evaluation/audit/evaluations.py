@@ -1,6 +1,5 @@
 """Stored evaluations: scores.json and the per-image table beside it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from multimix.errors import MultimixError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import per_image_table, read_per_image, read_scores
 
 
 @dataclass(frozen=True)
@@ -41,11 +39,5 @@ class Evaluation:
 
 def read_evaluation(folder: Path) -> Evaluation:
     """The scores and the per-image table in `folder`; MultimixError where they are damaged, or there are two tables."""
-    file = folder / "scores.json"
-    try:
-        scores = json.loads(file.read_text("utf-8"))["scores"]
-        entries = tuple(dict(entry) for entry in scores)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
-    table = per_image_table(folder)
-    return Evaluation(folder, entries, None if table is None else read_per_image(table))
+    scores, table = read_scores(folder), per_image_table(folder)
+    return Evaluation(folder, scores, None if table is None else read_per_image(table))

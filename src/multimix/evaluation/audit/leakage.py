@@ -12,7 +12,8 @@ from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
 from multimix.evaluation.audit.thumbnails import high_passed, thumbnails
-from multimix.training.prepare import Prepared
+from multimix.io.run_folder import FACTS
+from multimix.training.prepare import Prepared, changed
 from multimix.training.validation import ValidationSet
 from multimix.types import Record
 
@@ -264,7 +265,7 @@ def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
     """Rows of the manifest, roles or pixels that are not those of run.json."""
     before = material.facts.get("data")
     if not isinstance(before, dict):
-        raise CheckpointError(f"{material.run / 'run.json'}: has no fingerprint of the data.")
+        raise CheckpointError(f"{material.run / FACTS}: has no fingerprint of the data.")
     absent = [row.image for row in material.roles if row.record is None]
     if absent:
         yield _changed({"images gone": len(absent), "examples": ", ".join(absent[:_EXAMPLES])})
@@ -272,15 +273,15 @@ def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
     masks = material.masks
     nothing = ValidationSet(material.images.images[:0], torch.zeros(0), masks.images[:0], masks.masks[:0])
     now = Prepared(material.sets, material.images, masks, nothing, {}).describe()["data"]
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        yield _changed({"changed": ", ".join(changed)})
+    if other := changed(before, now):
+        yield _changed({"changed": ", ".join(other)})
 
 
 def _changed(evidence: Mapping[str, float | int | str]) -> Finding:
     return Finding(
         "data-changed",
         "doubtful",
-        "run.json",
+        FACTS,
         "The manifest, split.csv or the images are not those that the run was trained on: it cannot be repeated, and "
         "the other checks speak of the data as it is now.",
         "Restore the data (or name it with --data), or train again.",

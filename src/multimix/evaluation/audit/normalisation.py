@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -57,9 +56,7 @@ def _decoded_otherwise(material: Material) -> Iterator[Finding]:
     differences, worst = [], ("", 0.0)
     for row in _spread(range(len(material.used)), FILES):
         path = material.used[row].image
-        answered = to_model_size(
-            torch.from_numpy(read_image(path, channels, force=True).pixels), size
-        ).numpy()
+        answered = to_model_size(read_image(path, channels, force=True).pixels, size)
         trained = np.asarray(material.images.images[row], np.float32) / 255
         differences.append(float(np.abs(answered - trained).mean()))
         if differences[-1] > worst[1]:

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import CELL, PER_IMAGE, per_image_table, read_per_image
 from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
@@ -97,7 +97,7 @@ def read_run(path: Path) -> Run:
         )
     rows = rows[rows["split"] == ("test" if "test" in splits else splits[0])]
     folder = path.parent if path.is_file() else path
-    cell = _cell(folder / "cell.json")
+    cell = _cell(folder / CELL)
     return Run(
         path,
         _name(folder),
@@ -118,15 +118,15 @@ def _name(folder: Path) -> str:
 
 def _tables(folder: Path) -> list[Path]:
     within = (
-        ("*/per_image.*",)
+        (f"*/{PER_IMAGE}.*",)
         if folder.name == "evaluation"
-        else ("evaluation/per_image.*", "evaluation/*/per_image.*")
+        else (f"evaluation/{PER_IMAGE}.*", f"evaluation/*/{PER_IMAGE}.*")
     )
-    for pattern in ("per_image.*", *within):
+    for pattern in (f"{PER_IMAGE}.*", *within):
         folders = sorted({file.parent for file in folder.glob(pattern)})
         if found := [file for each in folders if (file := per_image_table(each)) is not None]:
             return found
-    if next(folder.glob("*/cell.json"), None) is not None:
+    if next(folder.glob(f"*/{CELL}"), None) is not None:
         raise UsageError(
             f"{folder}: this is a benchmark, not a run. Name its cells by a quoted pattern, as in "
             f"'{folder}/multimix-*'."
