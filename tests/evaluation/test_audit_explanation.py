@@ -3,16 +3,16 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
-import torch
 
 import tiny
 from multimix.data.phantom import write_dataset
 from multimix.evaluation.audit import Finding, Unchecked
 from multimix.evaluation.audit.explanation import bridge_unused, map_elsewhere
 from multimix.evaluation.audit.run_folder import open_material
-from multimix.networks.load import BEST, read_tensors, write_tensors
 from multimix.training.trainer import train
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 LISTENS = "model.decoder.blocks.0.conv1.weight"
 """Its last input channel is the map."""
@@ -41,8 +41,8 @@ def given_weight(run: Path, factor: float) -> Path:
     """Multiply what the decoder takes from the map; the masks are about half of the image."""
     tensors, header = read_tensors(run / BEST)
     tensors[LISTENS][:, -1] *= factor
-    tensors["model.decoder.last.bias"].zero_()
-    tensors["model.decoder.last.weight"].copy_(torch.tensor([1.0, -1, 1, -1]).view(1, 4, 1, 1))
+    tensors["model.decoder.last.bias"][:] = 0
+    tensors["model.decoder.last.weight"][:] = np.array([1, -1, 1, -1]).reshape(1, 4, 1, 1)
     write_tensors(run / BEST, tensors, header)
     return run
 

@@ -8,7 +8,7 @@ import click
 
 from multimix.cli.train import names
 from multimix.cli.weights import model_of, weights_option
-from multimix.errors import UsageError
+from multimix.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -96,9 +96,10 @@ def explain(
     from rich.console import Console
 
     from multimix.cli.progress import bar
-    from multimix.evaluation.explain import explain as explain_run
-    from multimix.evaluation.explain import write_explained
 
+    with needs_extra("multimix explain", "train"):
+        from multimix.evaluation.explain import explain as explain_run
+        from multimix.evaluation.explain import write_explained
     model, rest = model_of(weights, (run, data))
     if len(rest) > 1:
         raise UsageError(

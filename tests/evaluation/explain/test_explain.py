@@ -17,7 +17,8 @@ from multimix.errors import ManifestError, UsageError
 from multimix.evaluation.explain import explain, pooled, shuffle_labels, write_explained
 from multimix.evaluation.explain.summary import summarise
 from multimix.io.tables import read_per_image
-from multimix.networks.load import BEST, ModelSpec, save_model
+from multimix.networks.load import build, save_model
+from multimix.weights.file import BEST, ModelSpec
 
 SPEC = ModelSpec(
     classes=("NORMAL", "PNEUMONIA"), structures=("lungs",), size=32, widths=(4, 4, 4, 4, 4), locate=True
@@ -28,7 +29,7 @@ def write_run(folder: Path, spec: ModelSpec = SPEC, seed: int = 0) -> Path:
     """A folder with the weights of an untrained network."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    save_model(folder / BEST, spec.build().state_dict(), spec, {})
+    save_model(folder / BEST, build(spec).state_dict(), spec, {})
     return folder
 
 

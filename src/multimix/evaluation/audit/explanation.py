@@ -4,6 +4,7 @@ On validation images with masks, by the tests of `multimix.evaluation.explain`, 
 """
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from multimix.evaluation.explain.images import STRUCTURES, Sample, choose, decod
 from multimix.evaluation.explain.maps import device_of, own_map
 from multimix.evaluation.explain.summary import summarise
 from multimix.evaluation.explain.verdict import FEWEST, UNMOVED, localises, outcomes
+from multimix.networks.load import build
 from multimix.reliability.map_verdict import BRIDGE
 from multimix.types import patients_known
 
@@ -55,7 +57,9 @@ def map_elsewhere(material: Material) -> Iterator[Finding | Unchecked]:
         return
     images = _images(material)
     own = own_map(loaded.model, images.pixels)
-    fresh = references.random_networks(loaded.spec.build, images.pixels, SEED, device_of(loaded.model))
+    fresh = references.random_networks(
+        partial(build, loaded.spec), images.pixels, SEED, device_of(loaded.model)
+    )
     table = _table(images, places(images, own, fresh))
     figures = summarise(table)
     if localises(table, figures, STRUCTURES) is False:

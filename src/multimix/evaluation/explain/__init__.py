@@ -18,6 +18,7 @@ print(result.source, result.verdict.sentence())
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -159,7 +160,7 @@ def _network(
     device: str,
 ) -> "tuple[Network, LoadedModel]":
     from multimix.errors import UsageError
-    from multimix.networks.load import load_model
+    from multimix.networks.load import build, load_model
 
     def read(path: str | PathLike[str]) -> "LoadedModel":
         loaded = load_model(Path(path))
@@ -183,7 +184,7 @@ def _network(
                 f"{spec.size} and {spec.channels}; their maps cannot be compared. Name runs of one size."
             )
     models = [[other.model for other in group] for group in others]
-    return Network(loaded.model, spec.build, spec.segment, spec.multi_label, *models), loaded
+    return Network(loaded.model, partial(build, spec), spec.segment, spec.multi_label, *models), loaded
 
 
 def shuffle_labels(records: Sequence[Record], seed: int = 0) -> list[Record]:
