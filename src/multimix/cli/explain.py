@@ -136,16 +136,16 @@ def explain(
 
 def _manifest(model: Path, data: Path | None) -> Path:
     """What DATA says, else what the run was trained on."""
-    from multimix.config import RunConfig
+    from multimix.io.run_folder import read_config
 
     if data is not None:
         return data
-    file = model / "config.yaml"
-    if not file.is_file():
+    config = read_config(model)
+    if config is None:
         raise UsageError(
             f"{model}: a weights file does not know its data. Give DATA, a manifest or its folder."
         )
-    return Path(RunConfig.read(file).data.manifest)
+    return Path(config.data.manifest)
 
 
 def tables(result: "Explained") -> "list[Table]":

@@ -16,7 +16,7 @@ from multimix.data.phantom import write_dataset
 from multimix.errors import ManifestError, UsageError
 from multimix.evaluation.explain import explain, pooled, shuffle_labels, write_explained
 from multimix.evaluation.explain.summary import summarise
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import read_per_image
 from multimix.networks.load import build, save_model
 from multimix.weights.file import BEST, ModelSpec
 

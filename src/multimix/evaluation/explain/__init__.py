@@ -213,14 +213,15 @@ def write_explained(
     """
     import pandas as pd
 
+    from multimix.io.run_folder import PER_IMAGE
     from multimix.io.tables import write_table
     from multimix.io.writers import write_json
 
     table = pd.concat([result.table for result in results], ignore_index=True)
-    summary, per_image = folder / "explain.json", folder / f"per_image{suffix}"
+    summary, per_image = folder / "explain.json", folder / f"{PER_IMAGE}{suffix}"
     write_table(per_image, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier call
-        (folder / f"per_image{other}").unlink(missing_ok=True)
+        (folder / f"{PER_IMAGE}{other}").unlink(missing_ok=True)
     sources = [
         {
             "source": result.source,
