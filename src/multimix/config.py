@@ -320,7 +320,8 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
     """A YAML value as the field's type; text such as '3e-4', which YAML leaves as text, becomes a number."""
     if typing.get_origin(kind) is Mapping:
         _require(isinstance(value, dict), name, "a mapping", value)
-        return value
+        of = typing.get_args(kind)[1]
+        return value if of is Any else {key: _convert(one, of, f"{name}.{key}") for key, one in value.items()}
     options = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
     if type(None) in options:
         return None if value is None else _convert(value, options[0], name)

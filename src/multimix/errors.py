@@ -4,6 +4,7 @@
     ├── UsageError           exit 2: a flag, a config value, an argument
     ├── ManifestError        a table that cannot be read, or a column or row that is wrong
     ├── SplitError           a leak between splits, or too few labelled images for the budget
+    ├── SealError            a sealed test part, or the log of looks at it, that is not as it was
     ├── ImageError           a file that is not the image or mask it should be
     ├── CheckpointError      a run folder or weights file that cannot be used
     └── TrainingError        a loss that is not finite, no memory, no disk space
@@ -37,6 +38,10 @@ class ManifestError(MultimixError):
 
 class SplitError(MultimixError):
     """Splits share a patient or an image, or hold too few labels for the budget."""
+
+
+class SealError(MultimixError):
+    """A sealed test part, or the log that counts the looks at it, is not as it was."""
 
 
 class ImageError(MultimixError):

@@ -37,6 +37,11 @@ class Method:
     """Classes are pooled inside a coarse map of the structures: the bridge's way back."""
 
     @property
+    def supervised(self) -> bool:
+        """Whether it learns from labelled images alone."""
+        return not (self.pseudo_labels or self.consistency or self.teacher)
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms that it minimises, as in `training.batch.LossBreakdown`."""
         has = {

@@ -55,6 +55,25 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Turn:
+    """What makes an image upright: in this order transposed, mirrored left to right, flipped top to bottom."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    flipped: bool = False
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Of (... H W), a view."""
+        turned = pixels.swapaxes(-1, -2) if self.transposed else pixels
+        return turned[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+
+    def back(self, pixels: np.ndarray) -> np.ndarray:
+        """The inverse of `upright`."""
+        turned = pixels[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+        return turned.swapaxes(-1, -2) if self.transposed else turned
+
+
+@dataclass(frozen=True)
 class Radiograph:
     """A decoded image at its own size."""
 
@@ -68,11 +87,28 @@ class Radiograph:
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
     against: str = ""
     """Why its file says that it is no frontal chest radiograph, where it was read all the same; else empty."""
+    in_colour: bool = False
+    """Whether it was a picture in real colour, of which one channel is left."""
+    turn: Turn = Turn()
+    """What makes it upright, as its file says; `pixels` lie as they are stored."""
+    note: str = ""
+    """What its file says that was not followed, and what follows from it, for people; else empty."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def upright(self) -> Float[np.ndarray, "C h w"]:
+        """The pixels as a frontal chest is looked at: what a model is shown."""
+        return np.ascontiguousarray(self.turn.upright(self.pixels))
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width of `upright`."""
+        height, width = self.size
+        return (width, height) if self.turn.transposed else (height, width)
 
 
 @dataclass(frozen=True)
@@ -123,6 +159,8 @@ class Prediction:
     """Class name -> the probability from which it is decided; empty where the largest probability decides."""
     prediction_set: tuple[str, ...] = ()
     """The classes that are not ruled out at the coverage that the model states; empty where it states none."""
+    note: str = ""
+    """What the file says that was not followed, for people; empty as a rule."""
     rejection: str = ""
     """Why the image is not one that the model is for, in plain words; empty where it is or nothing is known. Such an
     image has no probabilities, masks and saliency unless they were asked for all the same (`force`)."""
@@ -154,7 +192,15 @@ class Prediction:
         if not self.rejected:
             return self
         return Prediction(
-            self.path, {}, "", {}, None, self.spacing, self.spacing_note, rejection=self.rejection
+            self.path,
+            {},
+            "",
+            {},
+            None,
+            self.spacing,
+            self.spacing_note,
+            note=self.note,
+            rejection=self.rejection,
         )
 
     def area_px(self, structure: str) -> int:

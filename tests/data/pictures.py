@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SIDE = 48
@@ -37,3 +38,23 @@ def mask(file: Path, number: int) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(ellipses(number).astype(np.uint8) * 255).save(file)
     return file
+
+
+def write_dicom(file: Path, number: int, patient: str) -> None:
+    """Write the picture as a radiograph of a patient; skips the test without pydicom."""
+    pydicom = pytest.importorskip("pydicom")
+    data, meta = pydicom.Dataset(), pydicom.dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+        "1.2.840.10008.5.1.4.1.1.1.1",
+        f"1.2.3.{number}",
+    )
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    data.file_meta = meta
+    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    data.PatientID, data.Modality, data.BodyPartExamined, data.ViewPosition = patient, "DX", "CHEST", "PA"
+    data.Rows, data.Columns = SIDE, SIDE
+    data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+    data.BitsAllocated, data.BitsStored, data.HighBit = 8, 8, 7
+    data.PixelData = pixels(number).tobytes()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    data.save_as(file, enforce_file_format=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.pictures import mask, picture, pixels
+from tests.data.pictures import mask, picture, pixels, write_dicom
 
 from multimix.data.index import FolderIndex, index_folder
 from multimix.errors import ManifestError, UsageError
@@ -167,24 +167,9 @@ def test_grades_with_numbers_are_classes(tmp_path: Path) -> None:
     assert {r.label for r in index_folder(tmp_path).records} == {f"grade {g}" for g in range(4)}
 
 
-def dicom(file: Path, number: int, patient: str) -> None:
-    pydicom = pytest.importorskip("pydicom")
-    data, meta = pydicom.Dataset(), pydicom.dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
-        "1.2.840.10008.5.1.4.1.1.1.1",
-        f"1.2.3.{number}",
-    )
-    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    data.file_meta = meta
-    data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    data.PatientID, data.Modality = patient, "DX"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    data.save_as(file, enforce_file_format=True)
-
-
 def test_the_patient_in_the_dicom_header(tmp_path: Path) -> None:
     for i in range(12):
-        dicom(tmp_path / f"{('ILL', 'WELL')[i % 2]}/1.2.{i}.dcm", i, f"T{i % 4}")
+        write_dicom(tmp_path / f"{('ILL', 'WELL')[i % 2]}/1.2.{i}.dcm", i, f"T{i % 4}")
     index = index_folder(tmp_path)
     assert {r.patient for r in index.records} == {"T0", "T1", "T2", "T3"}
     assert "are those of the DICOM headers" in index.notes[-1]
@@ -193,7 +178,7 @@ def test_the_patient_in_the_dicom_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize("patient", ["", "ANONYMOUS", "Z9"])
 def test_a_patient_that_is_the_same_in_every_header_is_none(tmp_path: Path, patient: str) -> None:
     for i in range(12):
-        dicom(tmp_path / f"{('ILL', 'WELL')[i % 2]}/{i}.dcm", i, patient)
+        write_dicom(tmp_path / f"{('ILL', 'WELL')[i % 2]}/{i}.dcm", i, patient)
     assert not patients_known(r.patient for r in index_folder(tmp_path).records)
 
 

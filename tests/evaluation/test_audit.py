@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from fitted import fit, pixels
 from PIL import Image
+from tests.data.pictures import ellipses
 
 import tiny
 from multimix.cli.audit import audit as command
@@ -451,6 +452,24 @@ def test_nearly_the_same_picture_is_doubtful(study: Study) -> None:
     assert found.severity == "doubtful"
     assert "test_1.png" in str(found.evidence["examples"])
     assert "train_1.png" in str(found.evidence["examples"])
+
+
+def test_a_mirrored_copy_is_doubtful(study: Study) -> None:
+    pixels = np.asarray(Image.open(study.data / "images/train_1.png"))
+    Image.fromarray(pixels[:, ::-1]).save(study.data / "images/test_1.png")
+    (found,) = [finding for finding in audit(study.run).findings if finding.fault == "shared-pixels"]
+    assert (found.severity, found.evidence["mirrored"]) == ("doubtful", 1)
+    assert "test_1.png" in str(found.evidence["examples"])
+
+
+def test_negatives_within_a_source_are_doubtful(study: Study) -> None:
+    images = [record.image for record in read_manifest(study.manifest) if record.source == "wards"]
+    names = images[::6]
+    for number, image in enumerate(images):
+        film = 200 - 120 * ellipses(number, 32).astype(np.uint8) + number
+        Image.fromarray(255 - film if image in names else film).save(image)
+    found = [finding for finding in audit(study.run).findings if "negatives" in finding.meaning]
+    assert [(finding.severity, finding.evidence["images"]) for finding in found] == [("doubtful", len(names))]
 
 
 def test_data_that_moved(study: Study, tmp_path: Path) -> None:

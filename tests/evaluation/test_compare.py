@@ -374,6 +374,78 @@ def test_command_line(tmp_path):
     assert [first["value"], first["low"], first["high"]] == [expected.value, expected.low, expected.high]
 
 
+def groups_tuned(tmp_path, trials_a, trials_b):
+    """Two groups far apart, A ahead, with what their cells say of their tuning."""
+    for method, mean, trials in (("multimix", 0.9, trials_a), ("u-net", 0.85, trials_b)):
+        for run in seeds_of(tmp_path, method, mean, count=7):
+            about = json.loads((run / "cell.json").read_text())
+            (run / "cell.json").write_text(json.dumps(about | {"trials": trials}))
+    return (read_group(f"{tmp_path}/{method}-*") for method in ("multimix", "u-net"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdicts", "effort"),
+    [
+        ((4, 4), ("better", "worse"), ("", "")),
+        ((None, None), ("better", "worse"), ("", "")),
+        (
+            (4, 1),
+            ("ahead", "behind"),
+            (
+                ", but tuned with more trials (4 against 1)",
+                ", but tuned with fewer trials (1 against 4)",
+            ),
+        ),
+        (
+            (0, 2),
+            ("ahead", "behind"),
+            (
+                ", and tuned with fewer trials (0 against 2)",
+                ", and tuned with more trials (2 against 0)",
+            ),
+        ),
+        (
+            (4, None),
+            ("ahead", "behind"),
+            (
+                ", but how one side was tuned is not recorded (trials: 4 against not recorded)",
+                ", but how one side was tuned is not recorded (trials: not recorded against 4)",
+            ),
+        ),
+    ],
+)
+def test_who_was_tuned_with_other_effort_is_not_called_better(tmp_path, trials, verdicts, effort):
+    a, b = groups_tuned(tmp_path, *trials)
+    for first, second, verdict, words in ((a, b, verdicts[0], effort[0]), (b, a, verdicts[1], effort[1])):
+        ((found,), _) = compare(first, second, ["dice_lungs"])
+        assert found.verdict == verdict
+        than = {"ahead": "ahead of", "behind": "behind"}.get(verdict, f"{verdict} than")
+        start = f"{found.name_a} is {than} {found.name_b} in dice_lungs on lungs{words}: difference"
+        assert found.sentence.startswith(start)
+        assert ("better" in found.sentence) == (verdict == "better")
+
+
+def test_an_error_that_is_smaller_is_ahead(tmp_path):
+    a, b = groups_tuned(tmp_path, 4, 1)
+    ((found,), _) = compare(a, b, ["hd95_px_lungs"])
+    assert found.value < 0
+    assert (found.verdict, found.effort) == ("ahead", "but tuned with more trials (4 against 1)")
+
+
+def test_the_command_names_the_tuning_of_both_sides(tmp_path):
+    groups_tuned(tmp_path, 4, None)
+    (tmp_path / "spec.yaml").write_text(
+        "trials: {u-net: 3, multimix: 7}"
+    )  # of cells that do not say it themselves
+    groups = [f"{tmp_path}/{method}-*" for method in ("multimix", "u-net")]
+    said = CliRunner().invoke(command, groups).output
+    assert "Settings tuned over (trials): 4 for A, 3 for B." in said
+    assert "but tuned with more trials (4 against 3)" in said
+    assert "better" not in said
+    (tmp_path / "spec.yaml").write_text("trials: [")
+    assert "4 for A, not recorded for B." in CliRunner().invoke(command, groups).output
+
+
 def test_every_source_is_compared_over_its_seeds(tmp_path):
     for method, skill in (("x", 2.0), ("y", 1.8)):
         for s in range(3):

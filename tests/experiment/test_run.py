@@ -18,7 +18,9 @@ import pytest
 from PIL import Image
 
 import tiny
-from multimix.errors import ManifestError, UsageError
+from multimix.data.manifest import read_manifest
+from multimix.data.seal import read_seal, seal_part
+from multimix.errors import ManifestError, SealError, UsageError
 from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import load
@@ -287,3 +289,26 @@ def test_a_cell_says_the_size_that_it_was_trained_at(manifest: Path, tmp_path: P
     run_benchmark(spec, manifest, tmp_path / "out", processes=1)
     cell = json.loads((tmp_path / "out" / "enc-c6-s0" / CELL).read_text())
     assert (plain.run.data.size, cell["size"], cell["steps"]) == (16, 32, 2)
+
+
+def test_a_grid_is_one_look_at_a_sealed_part(manifest: Path, spec_file: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(manifest.parent, tmp_path / "data") / "manifest.csv"
+    seal = seal_part(read_manifest(data), "test", tmp_path / "looks.jsonl")
+    spec = Spec.read(spec_file)
+    spec = replace(spec, run=replace(spec.run, optim=replace(spec.run.optim, steps=2)))
+    run_benchmark(spec, data, tmp_path / "grid", processes=2, seal_log=seal.log)
+    (look,) = read_seal(seal.log).looks
+    assert look["sources"] == ["wards", "lungs"]
+    assert look["by"] == "benchmark grid"
+    for cell in ("enc-c6-s0", "multimix-c6-m3-s0"):
+        stored = json.loads((tmp_path / "grid" / cell / "scores.json").read_text())["look"]
+        assert stored == {"hash": look["hash"], "numbers": {"wards": 1, "lungs": 1}}
+        assert read_seal(tmp_path / "grid" / cell / "seal.jsonl").looks == (look,)
+    other = replace(spec, methods=("enc",), seeds=(1,))
+    run_benchmark(other, data, tmp_path / "more", seal_log=seal.log)
+    stored = json.loads((tmp_path / "more" / "enc-c6-s1" / "scores.json").read_text())["look"]
+    assert stored["numbers"] == {"wards": 2, "lungs": 2}
+    shutil.copy(data.parent / "images/val_NORMAL_0.png", data.parent / "images/test_NORMAL_0.png")
+    with pytest.raises(SealError, match="'wards' are not those that were sealed"):
+        run_benchmark(other, data, tmp_path / "third", seal_log=seal.log)
+    assert not (tmp_path / "third").exists()

@@ -1,5 +1,6 @@
 """Radiographs in, answers out: one or many, good or broken, at their own size."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import studies
-from bright import WIDTHS, half, picky, predictor
+from bright import WIDTHS, Thresholds, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
 from multimix.inference.predictor import load
 from multimix.inference.torch_backend import predictor_of
@@ -18,7 +19,7 @@ from multimix.io.writers import write_png
 from multimix.networks.load import build, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.types import Prediction, Radiograph
+from multimix.types import Prediction, Radiograph, Turn
 from multimix.weights.file import ModelSpec
 
 
@@ -245,3 +246,39 @@ def test_loaded_reliability_answers(weights: tuple[Path, MultiMix]) -> None:
     logits = np.log(list(plain.probabilities.values())) / 3
     expected = np.exp(logits) / np.exp(logits).sum()
     assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+TURNS = [Turn(*which) for which in itertools.product((False, True), repeat=3)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_model_sees_an_upright_image_and_answers_the_stored_one(turn: Turn) -> None:
+    seen = []
+
+    class Watching(Thresholds):
+        def forward(self, images: torch.Tensor):
+            seen.append(images.clone())
+            return super().forward(images)
+
+    upright = np.zeros((1, 64, 48), np.float32)
+    upright[:, 40:, :20] = 1  # bright below on the left
+    stored = Radiograph(np.ascontiguousarray(turn.back(upright)), turn=turn)
+    np.testing.assert_array_equal(stored.upright, upright)
+    assert stored.upright_size == (64, 48)
+    model = predictor_of(Watching(), predictor().spec)
+    answer, plain = model(stored), model(Radiograph(upright))
+    torch.testing.assert_close(seen[0], seen[1])
+    assert answer.probabilities == plain.probabilities
+    assert answer.masks["lungs"].shape == stored.size
+    np.testing.assert_array_equal(turn.upright(answer.masks["lungs"]), plain.masks["lungs"])
+    np.testing.assert_array_equal(turn.upright(answer.saliency), plain.saliency)
+
+
+def test_a_picture_in_colour_is_rejected_where_the_model_rejects() -> None:
+    colourful = Radiograph(
+        np.random.default_rng(0).random((1, 32, 32), np.float32), in_colour=True, note="odd"
+    )
+    answer = replace(predictor(), reliability=picky())(colourful)
+    assert answer.rejection == "is a picture in colour, which no film is"
+    assert answer.note == "odd"
+    assert predictor()(colourful).rejection == ""

@@ -15,6 +15,7 @@ from multimix.cli.explain import explain
 from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
 from multimix.cli.report import report
+from multimix.cli.seal import seal
 from multimix.cli.serve import serve
 from multimix.cli.train import train
 from multimix.errors import MultimixError
@@ -47,6 +48,7 @@ for command in (
     pacs,
     predict,
     report,
+    seal,
     serve,
     train,
 ):

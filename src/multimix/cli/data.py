@@ -137,10 +137,13 @@ def _print_counts(records: "list[Record]") -> None:
     metavar="FILE",
     help="Write the rows whose files can all be used to FILE, CSV or Parquet.",
 )
-def check(manifest: Path, good: Path | None) -> None:
+@click.option(
+    "--confirm-classes", is_flag=True, help="Classes of one patient or one image each are meant so."
+)
+def check(manifest: Path, good: Path | None, confirm_classes: bool) -> None:
     """Look at every file of MANIFEST and report what would corrupt a result.
 
-    MANIFEST is a CSV or Parquet table, or the folder that holds manifest.csv.
+    MANIFEST is a CSV, Parquet or Excel table, or the folder that holds manifest.csv.
 
     \b
     Examples:
@@ -148,20 +151,21 @@ def check(manifest: Path, good: Path | None) -> None:
       multimix data check xrays/wards.parquet
       multimix data check xrays --good xrays/good.csv
 
-    Missing, unreadable or mismatched files, a patient or the same pixels in two splits are errors: exit
-    status 1. Warnings and notes (class balance) do not change the exit status.
+    Rows that cannot be read, missing, unreadable or mismatched files, a patient or the same pixels in two splits,
+    classes that look like patients are errors: exit status 1. Warnings and notes (class balance) do not change the
+    exit status.
     """
     from rich.console import Console
     from rich.text import Text
 
     from multimix.cli.progress import bar
     from multimix.data.check import check_manifest
-    from multimix.data.manifest import read_manifest, write_manifest
+    from multimix.data.manifest import read_rows, write_manifest
 
     if good is not None and good.exists():
         raise UsageError(f"{good}: exists. Choose another --good, or remove it.")
     with bar("Checking", "images") as report:
-        findings = check_manifest(manifest, report)
+        findings = check_manifest(manifest, report, confirm_classes=confirm_classes)
     console = Console(soft_wrap=True)
     for finding in findings:
         console.print(
@@ -170,14 +174,14 @@ def check(manifest: Path, good: Path | None) -> None:
     errors = sum(f.level == "error" for f in findings)
     warnings = sum(f.level == "warning" for f in findings)
     click.echo(f"{manifest}: {errors} errors, {warnings} warnings")
+    rows = list(read_rows(manifest))
     unusable = {finding.image for finding in findings if finding.image is not None}
-    if unusable and good is None:
+    if good is None and (unusable or any(isinstance(row, ManifestError) for row in rows)):
         click.echo("--good FILE writes a manifest of the rows whose files can all be used.")
     if good is not None:
-        records = read_manifest(manifest)
-        kept = [record for record in records if record.image not in unusable]
+        kept = [row for row in rows if not isinstance(row, ManifestError) and row.image not in unusable]
         write_manifest(good, kept)
-        click.echo(f"{good}: {len(kept)} of {len(records)} images")
+        click.echo(f"{good}: {len(kept)} of {len(rows)} rows")
     if errors:
         raise SystemExit(1)
 

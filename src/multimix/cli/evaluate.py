@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.seal import seal_log_option
 from multimix.cli.train import names
 from multimix.cli.weights import model_of, weights_option
-from multimix.errors import UsageError
+from multimix.errors import SplitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
+    from multimix.data.seal import Look
     from multimix.inference.predictor import Predictor
     from multimix.types import Record, Scores
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+@seal_log_option
 def evaluate(
     run: Path | None,
     data: Path | None,
@@ -46,6 +49,7 @@ def evaluate(
     out: Path | None,
     parquet: bool,
     device: str,
+    seal_log: Path | None,
 ) -> None:
     """Judge the model RUN on DATA.
 
@@ -58,7 +62,8 @@ def evaluate(
       multimix evaluate --weights chest-xray xrays --class-source nih
 
     Where neither --class-source nor --mask-source is given, the sources are those of the run.
-    Every score stands beside its 95 % interval over patients and the answer that needs no model.
+    Every score stands beside its 95 % interval over patients and the answer that needs no model. A look at images that
+    `multimix seal` has sealed is counted.
     """
     model, rest = model_of(weights, (run, data))
     if len(rest) > 1:
@@ -90,10 +95,44 @@ def evaluate(
         _refuse_scores_of_another(manifest, out)
     suffix = ".parquet" if parquet else ".csv"
     with _folder(out):
+        look = _look(model, manifest, seal_log, split, chosen)
         scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent)
-        summary, per_image = write_scores(out, scores, tables, manifest=manifest.resolve(), suffix=suffix)
+        summary, per_image = write_scores(
+            out, scores, tables, manifest=manifest.resolve(), look=look, suffix=suffix
+        )
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+    if look is not None:
+        click.echo(look.sentence)
+
+
+def _look(
+    model: Path, manifest: Path, seal_log: Path | None, split: str, chosen: "Mapping[str, Sequence[Record]]"
+) -> "Look | None":
+    """The look at a sealed part, counted; None where it is not sealed. SplitError where the run has learned from it."""
+    from multimix.data.seal import find_seal, open_look, plan_of
+    from multimix.io.run_folder import SPLIT, read_roles
+    from multimix.weights.file import BEST
+
+    seal = find_seal(manifest, seal_log)
+    if seal is None or seal.split != split:
+        return None
+    records = [record for mine in chosen.values() for record in mine]
+    if model.is_dir() and (model / SPLIT).is_file():
+        learned = {(row["source"], row["patient"]) for row in read_roles(model)}
+        if both := sorted(
+            {record.patient for record in records if (record.source, record.patient) in learned}
+        ):
+            raise SplitError(
+                f"{model}: has learned from {len(both)} of the sealed patients, such as {both[0]}. Train on "
+                f"{manifest}, or judge other images."
+            )
+    else:
+        click.echo(
+            f"Note: {model} does not say whom it learned from; sealed patients may be among them.", err=True
+        )
+    plan = plan_of(model / BEST if model.is_dir() else model, *chosen)
+    return open_look(seal, records, split, tuple(chosen), by=f"evaluate {model.name}", plan=plan)
 
 
 def _chosen(manifest: Path, sources: tuple[str, ...], split: str) -> "Mapping[str, Sequence[Record]]":
@@ -152,7 +191,7 @@ def _refuse_what_was_learned(
 
     if split == "train" or not all((run / name).is_file() for name in (CONFIG, SPLIT)):
         return
-    material = open_material(run, None, (), None)
+    material = open_material(run)
     if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)

@@ -106,6 +106,7 @@ def explain(
             f"RUN and --weights: expected one of them, got {rest[0]} and {weights}; leave one out."
         )
     manifest = _manifest(model, rest[0] if rest else None)
+    _refuse_sealed(manifest, split)
     results = explain_run(
         model,
         manifest,
@@ -146,6 +147,18 @@ def _manifest(model: Path, data: Path | None) -> Path:
             f"{model}: a weights file does not know its data. Give DATA, a manifest or its folder."
         )
     return Path(config.data.manifest)
+
+
+def _refuse_sealed(manifest: Path, split: str) -> None:
+    """UsageError for a sealed part: what a map looks like there would choose between methods, and is no score."""
+    from multimix.data.seal import find_seal
+
+    file = manifest / "manifest.csv" if manifest.is_dir() else manifest
+    if (seal := find_seal(file)) is not None and seal.split == split:
+        raise UsageError(
+            f"{file}: its {split} images are sealed, and only `multimix evaluate` looks at them, counted. Test the map "
+            "on --split val."
+        )
 
 
 def tables(result: "Explained") -> "list[Table]":

@@ -33,7 +33,7 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
 
-DECODER = 2
+DECODER = 3
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
 
 ABANDONED_SECONDS = 24 * 3600
@@ -262,7 +262,9 @@ def decode_record(
             mask = read_mask(files, radiograph.size)
             resized = to_model_size(mask[None].astype(np.float32), size)
             masks[row] = resized[0] >= 0.5
-    return np.rint(image * 255).astype(np.uint8), masks
+    # Square by now, so that being turned and being resized come to the same.
+    upright = radiograph.turn.upright
+    return upright(np.rint(image * 255).astype(np.uint8)), upright(masks)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from pathlib import Path
 from multimix.data.columns import SPLITS
 from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.io.writers import atomic_write
-from multimix.types import Record
+from multimix.types import Record, patients_known
 
 
 def select(records: Sequence[Record], sources: Sequence[str], split: str) -> list[Record]:
@@ -150,6 +150,42 @@ def patient_key(patient: str) -> str:
     text = unicodedata.normalize("NFKC", patient).strip()
     number = re.fullmatch(r"0*(\d+)(\.0+)?", text)
     return number[1] if number else text
+
+
+def set_aside(records: Sequence[Record], share: float) -> list[Record]:
+    """The training and validation images, with a share of the training patients as the test split.
+
+    A patient is set aside where the 64-bit blake2b digest of `patient_key`, divided by 2^64, is below `share`: the
+    rule sees neither seed, labels, images, source nor other patients, so nobody can choose by it, a patient of two
+    sources is set aside in both, and new patients change nothing for those before. Images that were the test split are
+    left out. Raises UsageError for a share outside (0, 1), SplitError where a training patient is not known, or nobody
+    is set aside or left to learn from.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"a share of {share:g} cannot be set aside; give one between 0 and 1, such as 0.2")
+    if unknown := [r for r in records if r.split == "train" and not patients_known([r.patient])]:
+        raise SplitError(
+            f"{unknown[0].image}: its patient is not known, nor are those of {len(unknown) - 1} more training images, "
+            "so they cannot be set aside by patient; fill in the manifest's column patient"
+        )
+    kept = []
+    for record in records:
+        if record.split != "test":
+            aside = record.split == "train" and _place(record.patient) < share
+            kept.append(replace(record, split="test") if aside else record)
+    for split, where in (("test", "is set aside"), ("train", "is left to learn from")):
+        if not any(record.split == split for record in kept):
+            raise SplitError(
+                f"no training patient {where} at a share of {share:g}; give another share, or add patients"
+            )
+    return kept
+
+
+def _place(patient: str) -> float:
+    """Where in [0, 1) a patient's name falls."""
+    return (
+        int.from_bytes(hashlib.blake2b(patient_key(patient).encode(), digest_size=8).digest(), "big") / 2**64
+    )
 
 
 def refuse_leaks(records: Iterable[Record]) -> None:

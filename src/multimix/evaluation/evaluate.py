@@ -5,6 +5,7 @@ every score from that table alone, so each number can be had again from the stor
 """
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import zip_longest
@@ -19,11 +20,12 @@ from rich.table import Table
 from rich.text import Text
 
 from multimix import statistics
+from multimix.data.seal import COPY, Look
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
 from multimix.io.run_folder import PER_IMAGE, SCORES
 from multimix.io.tables import write_table
-from multimix.io.writers import write_json
+from multimix.io.writers import atomic_write, write_json
 from multimix.metrics import classification, segmentation
 from multimix.reliability.calibration import Reliability, covered
 from multimix.types import NONE, UNKNOWN, Estimate, Prediction, Radiograph, Record, Scores, patients_known
@@ -321,12 +323,14 @@ def write_scores(
     tables: Sequence[pd.DataFrame],
     *,
     manifest: Path | None = None,
+    look: Look | None = None,
     suffix: str = ".csv",
 ) -> tuple[Path, Path]:
     """Write `scores.json` and `per_image.csv` (or .parquet) into `folder`; returns the two paths.
 
     In the JSON a score that is undefined is null, and so is the `manifest` of the images where it is not given. Each
-    image has one line in the table; columns that do not apply to its source are empty.
+    image has one line in the table; columns that do not apply to its source are empty. Of a `look` at a sealed part
+    the JSON has the hash and the numbers, and the log as it is now lies beside it.
     """
     table = pd.concat(tables, ignore_index=True)
     areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
@@ -335,7 +339,12 @@ def write_scores(
     write_table(per_image, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
         (folder / f"{PER_IMAGE}{other}").unlink(missing_ok=True)
-    about = {"interval": "95 % bootstrap over patients", "manifest": manifest}
+    about: dict[str, object] = {"interval": "95 % bootstrap over patients", "manifest": manifest}
+    (folder / COPY).unlink(missing_ok=True)
+    if look is not None:
+        about["look"] = {"hash": look.hash, "numbers": look.numbers}
+        with atomic_write(folder / COPY) as temporary:
+            shutil.copyfile(look.log, temporary)
     write_json(summary, about | {"scores": list(scores)})
     return summary, per_image
 

@@ -7,7 +7,7 @@ and `scores.json` (how it did on every test source). A folder that lacks one of 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 import yaml
 
 from multimix.errors import ManifestError, UsageError
+from multimix.evaluation.compare.groups import tuning_trials
 from multimix.io.run_folder import CELL, FACTS, FAILED, PER_IMAGE, SCORES, SPEC, read_per_image
 from multimix.recipes import METHODS, Method, cell_name
 
@@ -83,6 +84,10 @@ class Cell:
     """(source, metric) -> score of the answer that needs no model."""
     versions: tuple[tuple[str, str], ...] = ()
     """Name and version of what it was trained with; empty where its run is not stored."""
+    trials: int | None = None
+    """How many settings its method was tuned over; None where that is not recorded."""
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Source -> which look at its sealed test images this was; empty where they are not sealed."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +170,10 @@ def _read_cell(folder: Path) -> Cell:
             _read_table(folder / f"{PER_IMAGE}.parquet"),
             _trivial(scores),
             _versions(folder / "run" / FACTS),
+            tuning_trials(folder, about),
+            _looks(scores),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
             f"{folder}: not a cell of a benchmark ({type(error).__name__}: {error}). Remove the folder and run the "
             "benchmark again; it makes that cell anew."
@@ -203,6 +210,11 @@ def _trivial(scores: Mapping[str, Any]) -> dict[tuple[str, str], float]:
         for name, metric in group["metrics"].items()
         if metric.get("trivial") is not None
     }
+
+
+def _looks(scores: Mapping[str, Any]) -> dict[str, int]:
+    look = scores.get("look") or {"numbers": {}}
+    return {str(source): int(number) for source, number in look["numbers"].items()}
 
 
 def _versions(path: Path) -> tuple[tuple[str, str], ...]:

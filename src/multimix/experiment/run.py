@@ -28,6 +28,7 @@ import torch
 
 from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
+from multimix.data.seal import check_part, check_writable, find_seal, open_look, plan_of
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
@@ -69,26 +70,38 @@ def run_benchmark(
     *,
     processes: int = 1,
     watch: Callable[[Sequence[CellState]], None] = lambda states: None,
+    seal_log: Path | None = None,
 ) -> list[CellState]:
     """Run every cell that is not finished, `processes` at a time; returns how all ended.
 
     `watch` is called about once a second with the state of every cell. A cell that fails is retried by the next
-    call; on Ctrl-C the running ones stop with a checkpoint. Raises UsageError where `out` holds another benchmark or
-    one that runs, ManifestError where a source is missing.
+    call; on Ctrl-C the running ones stop with a checkpoint. Where the test images are sealed, all cells are one look at
+    them; `seal_log` is the seal's log where it does not lie beside the manifest. Raises UsageError where `out` holds
+    another benchmark or one that runs, ManifestError where a source is missing, SealError where what is sealed has
+    changed.
     """
     if data is not None and not spec.phantoms:
-        named = (*spec.class_source, *spec.mask_source, *spec.cross_class_source, *spec.cross_mask_source)
-        select(read_manifest(data), named, "test")  # what is not there is told before hours of learning
+        records = read_manifest(data)
+        select(records, spec.judged_on, "test")  # what is not there is told before hours of learning
+        seal = find_seal(data, seal_log)
+        if seal is not None and seal.split == "test":
+            check_part(seal, records, spec.judged_on)
+            check_writable(seal)
     _keep_spec(spec, out)
     with folder_lock(out):
-        _run_cells(spec, _manifest(spec, data, out), out, processes, watch)
+        _run_cells(spec, _manifest(spec, data, out), out, processes, watch, seal_log)
         ended = states(spec, out)
         write_table(out / "summary.csv", summary(out, spec.cells()))
     return ended
 
 
 def _run_cells(
-    spec: Spec, manifest: Path, out: Path, processes: int, watch: Callable[[Sequence[CellState]], None]
+    spec: Spec,
+    manifest: Path,
+    out: Path,
+    processes: int,
+    watch: Callable[[Sequence[CellState]], None],
+    seal_log: Path | None,
 ) -> None:
     cells = spec.cells()
     for cell in cells:
@@ -102,7 +115,7 @@ def _run_cells(
         while todo or running:
             while todo and len(running) < processes:
                 cell = todo.pop(0)
-                worker = context.Process(target=_run_safely, args=(spec, cell, manifest, out, stop))
+                worker = context.Process(target=_run_safely, args=(spec, cell, manifest, out, stop, seal_log))
                 worker.start()
                 running[worker.sentinel] = worker, out / cell.name
             for sentinel in wait([worker.sentinel for worker, _ in running.values()], timeout=1.0):
@@ -167,13 +180,15 @@ def _last_step(log: Path) -> int:
     return 0
 
 
-def _run_safely(spec: Spec, cell: Cell, manifest: Path, out: Path, stop: Event) -> None:
+def _run_safely(
+    spec: Spec, cell: Cell, manifest: Path, out: Path, stop: Event, seal_log: Path | None
+) -> None:
     """`run_cell` in a process of its own; what goes wrong is written down and costs no other cell."""
     torch.set_num_threads(spec.threads)
     heed = partial(_heed_parent, stop)
     try:
         heed()
-        run_cell(spec, cell, manifest, out, heed)
+        run_cell(spec, cell, manifest, out, heed, seal_log)
     except (MultimixError, RuntimeError, OSError, MemoryError) as error:
         write_json(out / cell.name / FAILED, {"reason": f"{error}"})
     except KeyboardInterrupt:
@@ -191,7 +206,14 @@ def _heed_parent(stop: Event, *progress: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[..., None]) -> None:
+def run_cell(
+    spec: Spec,
+    cell: Cell,
+    manifest: Path,
+    out: Path,
+    heed: Callable[..., None],
+    seal_log: Path | None = None,
+) -> None:
     """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
@@ -201,6 +223,14 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
     by_mask = (*spec.mask_source, *spec.cross_mask_source) if row.segment else ()
     records, base = read_manifest(manifest), manifest if manifest.is_dir() else manifest.parent
+    look = open_look(
+        find_seal(manifest, seal_log),
+        records,
+        "test",
+        spec.judged_on,
+        by=f"benchmark {out.resolve().name}",
+        plan=plan_of(spec.to_yaml()),
+    )
     judged = [
         evaluate_source(
             predictor,
@@ -212,7 +242,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         )
         for source in dict.fromkeys((*by_class, *by_mask))
     ]
-    write_scores(folder, [s for s, _ in judged], [t for _, t in judged], suffix=".parquet")
+    write_scores(folder, [s for s, _ in judged], [t for _, t in judged], look=look, suffix=".parquet")
     for source in set(spec.shown) & {*by_class, *by_mask}:
         known = select(records, (source,), "test")
         # Spread over the source, in which classes often follow one another.
@@ -228,6 +258,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         "class_sources": by_class,
         "mask_sources": by_mask,
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
+        "trials": spec.trials.get(cell.method),
     }
     write_json(folder / CELL, facts)
 

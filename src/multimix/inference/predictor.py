@@ -20,6 +20,9 @@ from multimix.reliability.calibration import Reliability, names
 from multimix.types import NONE, Prediction, Radiograph
 from multimix.weights.file import ModelSpec, read_weights
 
+IN_COLOUR = "is a picture in colour, which no film is"
+"""Why a model of grey images rejects it."""
+
 _In = TypeVar("_In")
 
 
@@ -100,9 +103,12 @@ class Predictor:
                 yield prediction if force else prediction.withheld()
 
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
-        images = np.stack([to_model_size(r.pixels, self.spec.size) for r in batch])
+        images = np.stack([to_model_size(r.upright, self.spec.size) for r in batch])
         familiarity = self.reliability.familiarity
-        rejections = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
+        rejections = [""] * len(batch)
+        if familiarity is not None:
+            strange = (IN_COLOUR if r.in_colour else "" for r in batch)
+            rejections = [a or b for a, b in zip(strange, familiarity.refusals(images), strict=True)]
         outputs = self.backend.run(images, self.spec.classify)
         nothing = [None] * len(batch)
         probabilities: Iterable[Any] = nothing
@@ -120,6 +126,7 @@ class Predictor:
         rejection: str,
     ) -> Prediction:
         by_class, masks = {}, {}
+        turn, size = radiograph.turn, radiograph.upright_size
         point = self.reliability.operating_point(len(self.spec.classes), self.spec.multi_label)
         decided: tuple[str, ...] = ()
         inside_set: tuple[str, ...] = ()
@@ -131,17 +138,19 @@ class Predictor:
             )
         if self.spec.segment:
             # The sign of the resized logits, so that the edge is as smooth as the model's answer.
-            masks = dict(zip(self.spec.structures, resized(mask_logits, radiograph.size) > 0, strict=True))
+            inside = np.ascontiguousarray(turn.back(resized(mask_logits, size) > 0))
+            masks = dict(zip(self.spec.structures, inside, strict=True))
         return Prediction(
             path=radiograph.path,
             probabilities=by_class,
             predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
-            saliency=None if saliency is None else _saliency(saliency, radiograph.size),
+            saliency=None if saliency is None else np.ascontiguousarray(turn.back(_saliency(saliency, size))),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
             prediction_set=inside_set,
+            note=radiograph.note,
             rejection=radiograph.against or rejection,
         )
 

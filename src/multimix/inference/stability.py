@@ -92,7 +92,9 @@ def _range(
         return None
     # At the model's own size, where masks and saliency of the changed images cost next to nothing.
     small = to_model_size(radiograph.pixels, predictor.spec.size)
-    changed = predictor.predict_radiographs([Radiograph(pixels) for pixels in changes(small)], force=True)
+    changed = predictor.predict_radiographs(
+        [Radiograph(pixels, turn=radiograph.turn) for pixels in changes(small)], force=True
+    )
     seen = [prediction.probabilities, *(answer.probabilities for answer in changed)]
     return {name: (min(p[name] for p in seen), max(p[name] for p in seen)) for name in predictor.spec.classes}
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 
 from multimix.errors import ImageError
 from multimix.inference.predictor import Predictor, load
 from multimix.io.dicom.objects import Algorithm, algorithm_of, answer_objects, is_ours
+from multimix.io.dicom.read import read_header
 from multimix.io.readers import read_image_bytes
 from multimix.io.writers import atomic_write
 from multimix.pacs.queue import Queue
@@ -62,7 +62,7 @@ class Answerer:
         """The decoded image, or None where the row has been settled."""
         try:
             data = queue.incoming(row.uid).read_bytes()
-            dataset = pydicom.dcmread(io.BytesIO(data))
+            dataset = read_header(io.BytesIO(data), row.uid)
             if is_ours(dataset):
                 queue.ignore(row.uid, "is an answer of multimix")
                 return None

@@ -162,6 +162,17 @@ def test_command_where_it_does_not_fit(
         assert reason in answer.err, arguments
 
 
+def test_a_sealed_part_is_not_looked_at(
+    run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = write_dataset(tmp_path / "data", size=32, train=2, val=2, test=2, other=0)
+    assert tiny.multimix(capsys, "seal", data).code == 0
+    answer = tiny.multimix(capsys, "explain", run, data.parent)
+    assert answer.code == 2
+    assert "sealed" in answer.errors[0]
+    assert tiny.multimix(capsys, "explain", run, data, "--split", "val", "--out", tmp_path / "out").code == 0
+
+
 def test_a_damaged_image_is_named(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data", size=32, train=1, val=1, test=2, other=0)
     (tmp_path / "data" / "phantom_a" / "images" / "test_0001.png").write_bytes(b"no image")

@@ -1,15 +1,16 @@
 """What broke the paper's released code, looked for in any run folder.
 
     findings       what an audit says
-    material       everything known about a run, read once and only where a check asks for it
+    run_folder     everything known about a run, read once and only where a check asks for it
     evaluations    stored scores and per-image tables, read
-    learning       loss terms, pseudo-labels, the choice of the checkpoint, weights
-    division       patients, pictures, roles and labels across splits
+    training       loss terms, pseudo-labels, the choice of the checkpoint, weights
+    leakage        patients, pictures, roles and labels across splits
     normalisation  values that the network sees in training and in prediction
     shortcuts      image sizes and thumbnails that tell the class
-    judging        stored scores against the trivial answer and against the stored weights
+    evaluation     stored scores against the trivial answer and against the stored weights
     arithmetic     stored scores against each other
     explanation    the bridge given other maps, and where the heat map lies
+    looks          a sealed test part and the log of looks at it
 
     report = audit(Path("RUN"))
     for finding in report.findings: ...
@@ -39,12 +40,14 @@ def audit(
     manifest: Path | None = None,
     *,
     scores: Sequence[Path] = (),
+    seal_log: Path | None = None,
     progress: "Report | None" = None,
 ) -> AuditReport:
     """Audit a folder that `multimix train` wrote, or a cell of a benchmark.
 
     `manifest`: the data, where it is no longer where the run says. `scores`: folders with an evaluation of the run
-    (scores.json, per_image.*), beside those in RUN/evaluation. `progress` is told of checks done and checks in all,
+    (scores.json, per_image.*), beside those in RUN/evaluation. `seal_log`: the log of a sealed test part, where it does
+    not lie beside the manifest. `progress` is told of checks done and checks in all,
     and of the share of images decoded where the cache of the training has to be built again.
 
     Raises CheckpointError where `run` holds neither a training run nor an evaluation.
@@ -58,7 +61,7 @@ def audit(
         if progress is not None:
             progress(done, len(checks), {"decoded": images / of})
 
-    material = open_material(run, manifest, tuple(scores), decoding)
+    material = open_material(run, manifest, tuple(scores), decoding, seal_log)
     findings: list[Finding] = []
     unchecked: list[Unchecked] = []
     checked: list[str] = []
@@ -93,6 +96,7 @@ def _checks() -> list[tuple[str, Check]]:
         evaluation,
         explanation,
         leakage,
+        looks,
         normalisation,
         shortcuts,
         training,
@@ -121,4 +125,5 @@ def _checks() -> list[tuple[str, Check]]:
         ("stale-evaluation", evaluation.stale_evaluation),
         ("bridge-unused", explanation.bridge_unused),
         ("map-elsewhere", explanation.map_elsewhere),
+        ("seal-broken", looks.seal_broken),
     ]

@@ -66,6 +66,8 @@ class Material:
     folders: tuple[Path, ...]
     """Where evaluations lie."""
     decoding: Callable[[int, int], None] | None = None
+    seal_log: Path | None = None
+    """Of a sealed test part, where it does not lie beside the manifest."""
 
     @cached_property
     def config(self) -> RunConfig:
@@ -253,7 +255,11 @@ class Material:
 
 
 def open_material(
-    run: Path, manifest: Path | None, scores: Sequence[Path], decoding: Callable[[int, int], None] | None
+    run: Path,
+    manifest: Path | None = None,
+    scores: Sequence[Path] = (),
+    decoding: Callable[[int, int], None] | None = None,
+    seal_log: Path | None = None,
 ) -> Material:
     """The material of a run folder, of a benchmark's cell (run/ and scores.json inside), or of stored scores alone."""
     for folder in scores:
@@ -273,7 +279,7 @@ def open_material(
         raise CheckpointError(
             f"{run}: not a run. Give a folder that `multimix train` or `multimix benchmark` wrote."
         )
-    return Material(training, manifest, folders, decoding)
+    return Material(training, manifest, folders, decoding, seal_log)
 
 
 def locate(names: Iterable[tuple[str, str]], records: Sequence[Record]) -> list[Record | None]:

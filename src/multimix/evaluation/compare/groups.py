@@ -3,15 +3,16 @@
 import glob
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
-from multimix.io.run_folder import CELL, PER_IMAGE, per_image_table, read_per_image
+from multimix.io.run_folder import CELL, PER_IMAGE, SPEC, per_image_table, read_per_image
 from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
@@ -31,6 +32,8 @@ class Run:
     setting: tuple[object, ...] | None = None
     """Method, label budgets, size, steps: the same for all seeds of a group."""
     multi_label: bool | None = None
+    trials: int | None = None
+    """How many settings its method was tuned over; None where that is not recorded."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,19 @@ def read_run(path: Path) -> Run:
         cell.get("seed"),
         tuple(cell.get(key) for key in _SETTING) if cell else None,
         cell.get("multi_label"),
+        tuning_trials(folder, cell),
     )
+
+
+def tuning_trials(folder: Path, about: Mapping[str, Any]) -> int | None:
+    """How many settings the method of a cell was tuned over: by its cell.json, else by the spec of its benchmark."""
+    if about.get("trials") is not None:
+        return int(about["trials"])
+    try:
+        spec = yaml.safe_load((folder.parent / SPEC).read_text("utf-8"))
+        return int(spec["trials"][about["method"]])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # no spec, or it does not say so
+        return None
 
 
 def _name(folder: Path) -> str:
