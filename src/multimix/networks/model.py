@@ -243,6 +243,21 @@ class MultiMix(nn.Module):
                 classes, location = self._classes(features[-1])
         return TaskLogits(classes, self.decoder(features, bridge, rng), location)
 
+    def guided(
+        self, images: Float[Tensor, "B C H W"], maps: Sequence[Float[Tensor, "B C H W"]]
+    ) -> list[Float[Tensor, "B S H W"]]:
+        """Mask logits, dropout off, where the bridge is fed each of `maps` in place of the network's own map.
+
+        UsageError where the network has no bridge.
+        """
+        self._check(images)
+        if self.bridge is None:
+            raise UsageError(
+                "This network has no bridge, so no map guides its masks. Name a method that has one."
+            )
+        features = self.encoder(images)
+        return [self.decoder(features, self.bridge(images, given)) for given in maps]
+
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
         """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`.
 

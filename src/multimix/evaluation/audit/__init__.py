@@ -9,6 +9,7 @@
     shortcuts      image sizes and thumbnails that tell the class
     evaluation     stored scores against the trivial answer and against the stored weights
     arithmetic     stored scores against each other
+    explanation    the bridge given other maps, and where the heat map lies
     looks          a sealed test part and the log of looks at it
 
     report = audit(Path("RUN"))
@@ -93,6 +94,7 @@ def _checks() -> list[tuple[str, Check]]:
     from multimix.evaluation.audit import (
         arithmetic,
         evaluation,
+        explanation,
         leakage,
         looks,
         normalisation,
@@ -121,5 +123,7 @@ def _checks() -> list[tuple[str, Check]]:
         ("impossible-scores", arithmetic.impossible_scores),
         ("collapse", evaluation.collapse),
         ("stale-evaluation", evaluation.stale_evaluation),
+        ("bridge-unused", explanation.bridge_unused),
+        ("map-elsewhere", explanation.map_elsewhere),
         ("seal-broken", looks.seal_broken),
     ]
