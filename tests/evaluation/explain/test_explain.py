@@ -17,7 +17,8 @@ from multimix.errors import ManifestError, UsageError
 from multimix.evaluation.explain import explain, pooled, shuffle_labels, write_explained
 from multimix.evaluation.explain.summary import summarise
 from multimix.io.run_folder import read_per_image
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.weights.file import BEST, ModelSpec
 
 SPEC = ModelSpec(
@@ -29,7 +30,7 @@ def write_run(folder: Path, spec: ModelSpec = SPEC, seed: int = 0) -> Path:
     """A folder with the weights of an untrained network."""
     folder.mkdir(parents=True)
     torch.manual_seed(seed)
-    save_model(folder / BEST, build(spec).state_dict(), spec, {})
+    save_model(folder / BEST, MultiMix.from_spec(spec).state_dict(), spec, {})
     return folder
 
 
