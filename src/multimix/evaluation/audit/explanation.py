@@ -57,7 +57,7 @@ def map_elsewhere(material: RunFolder) -> Iterator[Finding | Unchecked]:
     images = _images(material)
     own = own_map(loaded.model, images.pixels)
     fresh = references.random_networks(
-        partial(build, loaded.spec), images.pixels, SEED, device_of(loaded.model)
+        partial(MultiMix.from_spec, loaded.spec), images.pixels, SEED, device_of(loaded.model)
     )
     table = _table(images, places(images, own, fresh))
     figures = summarise(table)

@@ -160,7 +160,8 @@ def _network(
     device: str,
 ) -> "tuple[Network, LoadedModel]":
     from multimix.errors import UsageError
-    from multimix.networks.load import build, load_model
+    from multimix.networks.load import load_model
+    from multimix.networks.model import MultiMix
 
     def read(path: str | PathLike[str]) -> "LoadedModel":
         loaded = load_model(Path(path))
@@ -184,7 +185,9 @@ def _network(
                 f"{spec.size} and {spec.channels}; their maps cannot be compared. Name runs of one size."
             )
     models = [[other.model for other in group] for group in others]
-    return Network(loaded.model, partial(build, spec), spec.segment, spec.multi_label, *models), loaded
+    return Network(
+        loaded.model, partial(MultiMix.from_spec, spec), spec.segment, spec.multi_label, *models
+    ), loaded
 
 
 def shuffle_labels(records: Sequence[Record], seed: int = 0) -> list[Record]:
