@@ -18,6 +18,7 @@ from multimix.evaluation.explain.images import STRUCTURES, Sample, choose, decod
 from multimix.evaluation.explain.maps import device_of, own_map
 from multimix.evaluation.explain.summary import summarise
 from multimix.evaluation.explain.verdict import FEWEST, UNMOVED, localises, outcomes
+from multimix.networks.model import MultiMix
 from multimix.reliability.map_verdict import BRIDGE
 from multimix.types import patients_known
 
