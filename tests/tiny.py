@@ -78,6 +78,7 @@ def run_config(manifest: Path, **changes: Any) -> RunConfig:
                 "class_labels": 6,
                 "mask_labels": 3,
                 "size": 16,
+                "channels": 1,
             },
             "model": {"widths": [2, 2, 2, 2, 2]},
             "streams": {"classes": 2, "unlabelled_classes": 2, "masks": 2},
