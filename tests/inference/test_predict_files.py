@@ -47,7 +47,7 @@ def test_files_one_structure(tmp_path: Path) -> None:
     rows = _rows(out)
     classes = ["p_NORMAL", "threshold_NORMAL", "p_PNEUMONIA", "threshold_PNEUMONIA"]
     columns = ["path", "status", "predicted", *classes, "area_px_lungs", "mask", "overlay"]
-    assert list(rows[0]) == [*columns, "rejection", "error"]
+    assert list(rows[0]) == [*columns, "rejection", "note", "error"]
     assert [float(row["threshold_PNEUMONIA"]) for row in rows] == [0.5, 0.5]
     assert [r["path"] for r in rows] == [str(source / "2.png"), str(source / "10.png")]
     assert [r["mask"] for r in rows] == ["masks/2.png", "masks/10.png"]

@@ -133,7 +133,8 @@ def _reported(report: Dataset) -> Answered:
     for name, group in zip(services.SPEC.classes, groups, strict=True):
         (measured,) = group.get_measurements()
         p[name] = measured.value
-        if group.get_qualitative_evaluations():
+        (present,) = group.get_qualitative_evaluations()
+        if present.value.meaning == "Present":
             predicted = name
     decision = notes.split('"Decision: ')[1].split('"')[0]
     assert decision.startswith(f"{predicted} {p[predicted]:.3f} reaches its threshold ")

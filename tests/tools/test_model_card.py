@@ -337,8 +337,11 @@ def stored() -> Path:
     return RESULTS
 
 
-def test_the_card_of_the_repository_is_what_the_tool_writes(tool: ModuleType, stored: Path) -> None:
-    assert tool.CARD.read_text("utf-8") == tool.card(stored)
+def test_the_cards_of_the_repository_are_what_the_tool_writes(tool: ModuleType, stored: Path) -> None:
+    cards = tool.cards(stored)
+    assert [file.name for file in cards] == ["model_card.md", "chest-xray.json"]
+    for file, text in cards.items():
+        assert file.read_text("utf-8") == text
 
 
 def test_its_pictures_are_there(tool: ModuleType, stored: Path) -> None:

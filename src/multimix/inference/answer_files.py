@@ -123,6 +123,7 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     job, prediction, radiograph = answer.job, answer.prediction, answer.radiograph
     row: dict[str, Any] = {"path": job.source.name, "status": answer.status, "error": answer.error}
     row["rejection"] = "" if prediction is None else prediction.rejection
+    row["note"] = "" if prediction is None else prediction.note
     if prediction is None or radiograph is None or answer.status == "rejected":
         return row
     if answer.header is not None and writer.algorithm is not None:
@@ -194,5 +195,6 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
         "overlay",
         *objects,
         "rejection",
+        "note",
         "error",
     ]

@@ -17,7 +17,7 @@ from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.looks import seal_broken
 from multimix.evaluation.audit.run_folder import open_run_folder
 from multimix.evaluation.evaluate import evaluate_source, write_scores
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.io.chain import append_line
 from multimix.io.writers import write_json
 from multimix.training.trainer import train
