@@ -58,7 +58,7 @@ def about(run: Path, predictor: Predictor) -> About:
         "thresholds": dict(zip(predictor.spec.classes, point, strict=False)),
         "decision": _decision(predictor),
         "calibrated": known.temperature != 1,
-        "coverage": known.coverage if known.misses else None,
+        "coverage": known.coverage if known.quantiles else None,
         "rejects": known.detector is not None,
         "saliency": _SALIENCY if predictor.spec.classify else "",
         "intervals": f"{_sets(predictor)} {_RANGES}",
