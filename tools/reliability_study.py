@@ -89,7 +89,7 @@ def sources_of(records: Sequence[Record], split: str, most: int) -> dict[str, li
 
 def refused(detector: Detector, images: Sequence[Tensor], size: int) -> int:
     """How many of the images (C H W each) are rejected."""
-    small = [to_model_size(image, size)[None] for image in images]
+    small = [to_model_size(np.ascontiguousarray(image.numpy()), size)[None] for image in images]
     return sum(bool(detector.rejections(one)[0]) for one in small)
 
 

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 from tests.data.pictures import ellipses, write_dicom
 
+import studies
 from multimix.data.check import Finding, check_manifest
 from multimix.data.check.files import is_outline
 from multimix.data.columns import SPLITS
@@ -495,3 +496,12 @@ def test_a_name_in_another_unicode_form_is_told(data: Path) -> None:
     (error,) = messages(data, "error")
     assert "no such file, but one whose name differs in its Unicode form (NFD)" in error
     assert "multimix data index" in error
+
+
+def test_a_header_that_was_not_followed_is_warned_of(data: Path) -> None:
+    studies.save(studies.dx(WindowCenter=1, WindowWidth=2), data / "w.dcm")
+    add(data, "w.dcm,,A,train,p5,s")
+    told = [f.message for f in serious(data) if f.where.endswith("w.dcm")]
+    assert len(told) == 1
+    assert told[0].startswith("the window of the file makes ")
+    assert told[0].endswith("not used; correct the header, or export the image as PNG as it should be seen")

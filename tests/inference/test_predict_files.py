@@ -432,3 +432,12 @@ def test_the_command_says_how_many_were_rejected(tmp_path: Path, capsys: pytest.
     answer = tiny.multimix(capsys, *words, "--force")
     assert (answer.code, answer.out.endswith(": 1 answered, 0 failed\n")) == (0, True)
     assert "flat.png: answered on request, although rejected: is of one grey level" in answer.err
+
+
+def test_what_a_header_says_and_is_not_followed_stands_in_the_table(tmp_path: Path) -> None:
+    studies.save(studies.dx(), tmp_path / "in" / "a.dcm")
+    studies.save(studies.dx(WindowCenter=512, WindowWidth=0, seed=1), tmp_path / "in" / "b.dcm")
+    predict_files(predictor(), [tmp_path / "in"], tmp_path / "out")
+    with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["note"] for row in rows] == ["", "the window of the file has a width of 0; not used"]

@@ -24,6 +24,9 @@ from multimix.weights.file import ModelSpec
 
 pytestmark = pytest.mark.numeric
 
+SHADED = np.tile(np.linspace(0, 0.9, 32, dtype=np.float32), (32, 1))
+"""Nothing that a model would reject by its pixels alone; less than half as bright as white."""
+
 
 def test_answer_by_hand() -> None:
     prediction = predictor()(half())
@@ -151,7 +154,7 @@ def test_half_precision_answers_nearly_the_same(weights: tuple[Path, MultiMix]) 
 def test_reliability_calibrates_decides_and_rejects() -> None:
     images = [np.full((32, 32), level, np.float32) for level in (0.5, 0.9)]
     known = Reliability(2.0, (0.2, 0.8), 0.9, (0.76, 0.3), picky().detector)
-    answers = replace(predictor(), reliability=known)([*images, half()], force=True)
+    answers = replace(predictor(), reliability=known)([*images, SHADED], force=True)
     assert isinstance(answers, list)
     # Logits (0, ln 9) halved: (0, ln 3), so 1/4 and 3/4, which is below 0.8 : 0.2.
     assert answers[1].probabilities == pytest.approx({"NORMAL": 0.25, "PNEUMONIA": 0.75}, abs=1e-5)
@@ -168,7 +171,7 @@ def test_reliability_calibrates_decides_and_rejects() -> None:
 
 def test_a_rejected_image_has_no_answer_unless_forced() -> None:
     model, flat = replace(predictor(), reliability=picky()), np.full((32, 32), 0.9, np.float32)
-    nothing, answer = model([flat, half()])
+    nothing, answer = model([flat, SHADED])
     assert "one grey level" in nothing.rejection
     assert (nothing.predicted, nothing.decision, dict(nothing.probabilities)) == ("", "", {})
     assert (dict(nothing.masks), nothing.saliency, nothing.prediction_set) == ({}, None, ())

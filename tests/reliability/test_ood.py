@@ -183,3 +183,13 @@ def test_what_cannot_be_one_is_refused(known: Detector):
         Detector.unpack(numbers | {"far": -1}, tensors)
     with pytest.raises(LookupError):
         Detector.unpack(numbers, {})
+
+
+def test_what_is_near_two_limits_at_once_is_something_else():
+    anything = Gaussian(np.zeros(256), np.eye(256)[:1], np.ones(1), 1.0)
+    known = Detector(anything, anything, far=100.0, turned=2.0, part=2.0)
+    other, cut = np.array([1.0, 5.0]), 1.0
+    # Shares of the two limits: 1.7 / 2 of each, whose product is .7225, and 1.5 / 2 of each, .5625.
+    assert "or like something else" in known._reason(1.7, other, cut)
+    assert known._reason(1.5, other, cut) == ""
+    assert known._reason(1.9, other, 10.0) == ""  # near one of them alone

@@ -170,6 +170,8 @@ def _values(prediction: Prediction) -> dict[str, Any]:
         if prediction.spacing is not None:
             row[f"area_mm2_{structure}"] = round(area * prediction.spacing[0] * prediction.spacing[1], 2)
             row["spacing_note"] = prediction.spacing_note
+    if prediction.note:
+        row["note"] = prediction.note
     return row
 
 

@@ -77,9 +77,9 @@ def predict_files(
     model is not for, or 'skipped' for our own results), predicted, prediction_set (where the model states a
     coverage), p_<class> and, where there is one, threshold_<class>, from which the class is decided,
     area_px_<structure> and, where the spacing is known, area_mm2_<structure> and spacing_note (both at the input's
-    own size), mask, overlay, dicom, rejection (the reason, also of what was answered by `force`), note (what the file
-    says that was not followed), error. A cell with several names joins them by '|'. `formats` are of
-    `answer_files.FORMATS`:
+    own size), mask, overlay, dicom, rejection (the reason, also of what was answered by `force`), error, and, where
+    there is one, note: what a DICOM header says that was not followed. A cell with several names joins them by '|'.
+    `formats` are of `answer_files.FORMATS`:
       png    masks are 0 and 255 in `masks/<name>.png` (`<name>_<structure>.png` with several structures),
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only

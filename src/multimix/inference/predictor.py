@@ -3,7 +3,7 @@
 What computes the network is a backend; everything before and after it is NumPy.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -15,11 +15,9 @@ from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
+from multimix.reliability.content import not_a_film
 from multimix.types import NONE, Prediction, Radiograph
 from multimix.weights.file import ModelSpec
-
-IN_COLOUR = "is a picture in colour, which no film is"
-"""Why a model of grey images rejects it."""
 
 _In = TypeVar("_In")
 
@@ -102,11 +100,7 @@ class Predictor:
 
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         images = np.stack([to_model_size(r.upright, self.spec.size) for r in batch])
-        detector = self.reliability.detector
-        rejections = [""] * len(batch)
-        if detector is not None:
-            strange = (IN_COLOUR if r.in_colour else "" for r in batch)
-            rejections = [a or b for a, b in zip(strange, detector.rejections(images), strict=True)]
+        rejections = self.rejections(batch, images)
         outputs = self.backend.run(images, self.spec.classify)
         nothing = [None] * len(batch)
         probabilities: Iterable[Any] = nothing
@@ -114,6 +108,19 @@ class Predictor:
             probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
         saliency = nothing if outputs.saliency is None else outputs.saliency
         return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, rejections))
+
+    def rejections(
+        self, radiographs: Sequence[Radiograph], images: Float[np.ndarray, "B C s s"]
+    ) -> list[str]:
+        """Why each radiograph is rejected, empty where it is not; `images` are they upright, at the model's size.
+
+        No pass of the network is needed for it.
+        """
+        detector = self.reliability.detector
+        unlike = [""] * len(radiographs) if detector is None else detector.rejections(images)
+        if detector is not None and self.spec.channels == 1:
+            unlike = [not_a_film(one) or why for one, why in zip(radiographs, unlike, strict=True)]
+        return [one.against or why for one, why in zip(radiographs, unlike, strict=True)]
 
     def _prediction(
         self,
@@ -149,7 +156,7 @@ class Predictor:
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
             prediction_set=inside_set,
             note=radiograph.note,
-            rejection=radiograph.against or rejection,
+            rejection=rejection,
         )
 
 

@@ -6,7 +6,8 @@ Bishop, J. R. Stat. Soc. B 61 (1999) 611-622]. Three questions follow, whatever 
 far     Is the image much further from the mean than validation images are? Pages, noise and most photographs are.
 turned  Is it nearer to the mean once it is turned, turned over or inverted? What is most at home in another position
         lies in the wrong one; a picture of something else has no position, and one of fourteen mostly beats its own.
-part    Is it nearer to cut-outs of training images, a second Gaussian, than validation images are?
+part    Is it nearer to cut-outs of training images, a second Gaussian, than validation images are? Or nearly so, and
+        nearly in the wrong position too?
 
 The limits come from validation images, with room for the films of other hospitals. Where images come in every
 position, as under a microscope, validation images do too, and the second limit grows until it refuses nothing.
@@ -29,6 +30,9 @@ SHRINKAGE = 0.1
 QUANTILE = 0.99
 ROOM_FAR, ROOM_TURNED, ROOM_PART = 1.65, 1.1, 1.55
 """The limits are the validation images' 99 % quantiles times these: other hospitals' images lie further out."""
+NEAR_BOTH = 0.65
+"""Nearer to both of the last two limits than this product of its shares of them, an image is something else: films
+come near one of them, photographs of anything near both."""
 LEAST_TURNED = 1.05
 """No image is in the wrong position that is hardly nearer in another one; at 1 it is as near."""
 BORDER = 0.15
@@ -132,7 +136,8 @@ class Detector:
             return f"looks most like the images that the model learned from when it is {position}"
         if turned or whole > self.far:
             return "does not look like the images that the model learned from"
-        if whole > self.part * cut_outs:
+        part = whole / (self.part * cut_outs)
+        if part > 1 or part * whole > NEAR_BOTH * self.turned * others[best]:
             return "looks like a part of the images that the model learned from, or like something else"
         return ""
 

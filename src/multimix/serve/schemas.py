@@ -108,7 +108,7 @@ class FileAnswer(BaseModel):
     area_mm2: dict[str, float] | None = Field(None, description="Where the file gives a pixel spacing.")
     spacing_mm: tuple[float, float] | None = Field(None, description="Row and column spacing.")
     spacing_note: str | None = Field(None, description="Where the spacing was measured, how far to trust it.")
-    note: str | None = Field(None, description="What the file says of the image that was not followed.")
+    note: str | None = Field(None, description="What a DICOM header says that was not followed.")
     mask: dict[str, str] | None = Field(None, description="Structure -> PNG, 0 and 255, base64.")
     saliency: str | None = Field(None, description="Grey PNG, base64.")
     overlay: str | None = Field(None, description="Colour PNG with outlines and heat, base64.")

@@ -55,6 +55,9 @@ def look(record: Record) -> Look:
         small = thumbnail(image.pixels, SIDE).astype(np.float16) if min(size) >= SIDE else None
         if np.abs(levels - grey).max() > 1e-3:
             brightest = int(grey.max())
+        if image.note:
+            message = f"{image.note}; correct the header, or export the image as PNG as it should be seen"
+            findings.append(Finding("warning", str(record.image), message))
         if grey.min() == grey.max():
             message = "every pixel has the same value; replace the image or remove its row"
             findings.append(Finding("warning", str(record.image), message))
