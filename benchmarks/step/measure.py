@@ -23,7 +23,8 @@ from benchmarks.step.work import Step, inference
 from torch import Tensor
 
 from multimix.io.writers import write_png
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.training.augment import WeakView, strong_view, weak_view
 from multimix.training.machine import processor
 from multimix.training.seeds import generator
@@ -137,7 +138,7 @@ def _start_up(size: int) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run, image = Path(folder) / "best.safetensors", Path(folder) / "image.png"
         spec = ModelSpec(classes=("no", "yes"), structures=("lungs",), size=size)
-        save_model(run, build(spec).state_dict(), spec, {})
+        save_model(run, MultiMix.from_spec(spec).state_dict(), spec, {})
         write_png(image, np.full((size, size), 128, np.uint8))
         answers = Path(folder) / "answers"
 

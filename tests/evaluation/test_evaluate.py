@@ -45,8 +45,8 @@ class FakePredictor:
 
     @property
     def reliability(self):
-        knows = picky().familiarity if self.refuses else None
-        return Reliability(misses=(1.0,) * len(self.classes) * self.has_sets, familiarity=knows)
+        knows = picky().detector if self.refuses else None
+        return Reliability(quantiles=(1.0,) * len(self.classes) * self.has_sets, detector=knows)
 
     def predict_radiographs(self, radiographs, *, force=False):
         assert force  # every image is evaluated

@@ -10,7 +10,8 @@ import services
 from pages import Page
 from selenium import webdriver
 
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Limits, Settings

@@ -8,7 +8,8 @@ import pytest
 import services
 
 from bright import picky
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.writers import write_json
 from multimix.reliability.calibration import Reliability
 from multimix.serve.about import about

@@ -14,7 +14,8 @@ from selenium.webdriver.common.keys import Keys
 
 import studies
 from bright import picky
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.networks.load import ModelSpec
 from multimix.reliability.calibration import Reliability
 

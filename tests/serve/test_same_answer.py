@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, image: Dataset) -> Path:
     below = min(plain.probabilities.values()) / 2  # which both classes reach, and the less probable one twice
     second = plain.predicted == "NORMAL"
     thresholds = (1 - below, below) if second else (below, 1 - below)
-    known = replace(picky(), thresholds=thresholds, misses=())
+    known = replace(picky(), thresholds=thresholds, quantiles=())
     network = multimix.MultiMix.from_run(folder)
     save_model(folder / "best.safetensors", network.state_dict(), services.SPEC, {}, known)
     return folder

@@ -22,7 +22,8 @@ import studies
 from bright import picky
 from multimix.cli.serve import serve
 from multimix.errors import UsageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image_bytes
 from multimix.serve.about import about

@@ -160,8 +160,8 @@ def test_reliability_is_of_the_models_own_logits() -> None:
     )
     found = measure_reliability(Brightness(), validation, empty(), CPU, torch.Generator())
     assert found.temperature < 0.3
-    assert found.familiarity is None
-    assert len(found.misses) == 2
+    assert found.detector is None
+    assert len(found.quantiles) == 2
     cut = np.tanh((100.5 / 255 - 0.5) / found.temperature) / 2 + 0.5  # p of two logits (-b, b) is that of 2 b
     assert found.thresholds[1] == pytest.approx(cut, abs=0.02)
 
@@ -172,11 +172,11 @@ def test_familiarity_is_of_both_parts_and_needs_no_model() -> None:
     model = Brightness()
     found = measure_reliability(model, validation, training, CPU, torch.Generator().manual_seed(0))
     assert model.batches == []
-    assert (found.temperature, found.thresholds, found.misses) == (1, (), ())
-    assert found.familiarity is not None
+    assert (found.temperature, found.thresholds, found.quantiles) == (1, (), ())
+    assert found.detector is not None
     new = torch.from_numpy(gradients(10, 2)).float() / 255
-    assert found.familiarity.refusals(new.numpy()) == [""] * 10
-    assert all(found.familiarity.refusals(new.flip(2).numpy()))
+    assert found.detector.rejections(new.numpy()) == [""] * 10
+    assert all(found.detector.rejections(new.flip(2).numpy()))
 
 
 def test_without_validation_images_nothing_is_known() -> None:

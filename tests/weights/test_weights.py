@@ -13,7 +13,8 @@ import torch
 import multimix
 from multimix import weights
 from multimix.errors import CheckpointError, UsageError
-from multimix.networks.load import build, load_model, save_model
+from multimix.networks.load import load_model, save_model
+from multimix.networks.model import MultiMix
 from multimix.weights import shipped_card, shipped_file, shipped_names
 from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def save(file: Path, classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")) -> Path:
     spec = ModelSpec(classes=classes, structures=("lungs",), size=32, widths=(2,) * 5)
     torch.manual_seed(len(classes))
-    save_model(file, build(spec).state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
+    save_model(file, MultiMix.from_spec(spec).state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
     return file
 
 

@@ -74,7 +74,7 @@ def evaluate(
     from rich.console import Console
 
     from multimix.evaluation.evaluate import format_scores, write_scores
-    from multimix.inference.predictor import load
+    from multimix.inference.load import load
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
@@ -186,12 +186,12 @@ def _refuse_what_was_learned(
     Images that chose the checkpoint may be judged as `val`, as they are in the log, and any as `train`. Of another
     manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
-    from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_material
+    from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_run_folder
     from multimix.io.run_folder import CONFIG, SPLIT
 
     if split == "train" or not all((run / name).is_file() for name in (CONFIG, SPLIT)):
         return
-    material = open_material(run)
+    material = open_run_folder(run)
     if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)

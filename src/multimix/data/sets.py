@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multimix.config import DataConfig
-from multimix.data.manifest import read_manifest
+from multimix.data.manifest import FINDING, read_manifest
 from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
 from multimix.errors import ImageError, ManifestError, SplitError, UsageError
 from multimix.io.colour import is_in_colour
@@ -133,7 +133,8 @@ def _classes(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
 def _structures(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
     if config.structures:
         return config.structures
-    return tuple(sorted({s for r in records if r.source in config.mask_source for s in r.masks}))
+    # Where the disease is tests an explanation; it is no anatomy, and few images have it.
+    return tuple(sorted({s for r in records if r.source in config.mask_source for s in r.masks} - {FINDING}))
 
 
 def _draw_classes(

@@ -99,11 +99,11 @@ def evaluate_source(
             row |= _class_columns(prediction, predictor.spec.classes, record.image)
             row |= (
                 {"prediction_set": "|".join(prediction.prediction_set)}
-                if predictor.reliability.misses
+                if predictor.reliability.quantiles
                 else {}
             )
         if (
-            predictor.reliability.familiarity is not None
+            predictor.reliability.detector is not None
         ):  # and is judged all the same: a score over fewer images is another score
             row["rejected"] = int(prediction.rejected)
         for structure in structures:

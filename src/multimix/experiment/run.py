@@ -33,7 +33,8 @@ from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
@@ -134,7 +135,7 @@ def _run_cells(
 def _keep_spec(spec: Spec, out: Path) -> None:
     file = out / SPEC
     if file.is_file():
-        if file.read_text("utf-8") != spec.to_yaml():
+        if Spec.read(file).to_yaml() != spec.to_yaml():
             raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
         return
     if out.is_dir() and any(out.iterdir()):

@@ -182,7 +182,7 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
     units = ("px", "mm2") if has_spacing else ("px",)
     areas = [f"area_{unit}_{name}" for unit in units for name in predictor.spec.structures]
     note = ["spacing_note"] if has_spacing else []
-    sets = ["prediction_set"] if predictor.reliability.misses else []
+    sets = ["prediction_set"] if predictor.reliability.quantiles else []
     objects = ["dicom"] if "dicom" in formats else []
     return [
         "path",

@@ -58,8 +58,8 @@ def about(run: Path, predictor: Predictor) -> About:
         "thresholds": dict(zip(predictor.spec.classes, point, strict=False)),
         "decision": _decision(predictor),
         "calibrated": known.temperature != 1,
-        "coverage": known.coverage if known.misses else None,
-        "rejects": known.familiarity is not None,
+        "coverage": known.coverage if known.quantiles else None,
+        "rejects": known.detector is not None,
         "saliency": _SALIENCY if predictor.spec.classify else "",
         "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
@@ -85,7 +85,7 @@ def _decision(predictor: Predictor) -> str:
 
 
 def _sets(predictor: Predictor) -> str:
-    if not predictor.reliability.misses:
+    if not predictor.reliability.quantiles:
         return "This run carries no interval for a single image."
     coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
     return (

@@ -81,7 +81,7 @@ def build(
         line["p_range_of"] = STABILITY
     line |= _areas(prediction)
     if prediction.note:
-        line["note"] = prediction.note
+        line["note"] = sentence(prediction.note)
     if wanted.format == "json":
         return Answer(line | _pictured(radiograph, prediction, wanted))
     return Answer(line, _pictures(data, radiograph, prediction, wanted.format, algorithm))

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from multimix.config import OptimConfig, RunConfig
 from multimix.errors import CheckpointError, TrainingError, UsageError
 from multimix.io.locks import folder_lock
-from multimix.networks.load import build, load_model, save_model
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
@@ -69,7 +69,7 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = build(self.spec).to(self.fabric.device)
+        self.model: MultiMix = MultiMix.from_spec(self.spec).to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()
@@ -141,7 +141,7 @@ class Trainer:
         terms = self.gradient(batch, rng)
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
-        decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
+        decay = min(optim.ema_decay, (1 + self.step) / (10 + self.step)) if optim.ema_decay else 0.0
         average = get_ema_multi_avg_fn(decay)
         average(list(self.teacher.parameters()), list(self.model.parameters()), self.step)
         return terms
@@ -285,7 +285,7 @@ def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
 def _fabric(config: RunConfig) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it repeats the precision aloud
     try:
-        return Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)
     except RuntimeError as error:
         raise UsageError(
             f"--device {config.device}: cannot be used here ({error}) Use --device cpu, or auto."

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from multimix.evaluation.audit.findings import Finding, Unchecked
-from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.metrics.classification import auc_of_class
 
 ROUNDING = 0.006
@@ -36,7 +36,7 @@ Problem = tuple[str, Mapping[str, float]]
 """What contradicts what, and the numbers."""
 
 
-def impossible_scores(material: Material) -> Iterator[Finding | Unchecked]:
+def impossible_scores(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Numbers that contradict each other, or the table that they were computed from."""
     for one, entry, where in material.scored():
         values, rows = one.metrics(entry), one.rows(entry)

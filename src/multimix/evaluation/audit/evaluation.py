@@ -8,7 +8,7 @@ import pandas as pd
 
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
-from multimix.evaluation.audit.run_folder import Material, locate
+from multimix.evaluation.audit.run_folder import RunFolder, locate
 from multimix.io.readers import read_image
 from multimix.io.run_folder import CONFIG
 from multimix.types import Record
@@ -27,7 +27,7 @@ def _kind(metric: str) -> str:
     return metric.partition("_")[0]
 
 
-def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
+def below_trivial(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Scores that the answer without a model beats: majority class, chance, mean training mask."""
     learned = _learned_sources(material)
     for one, entry, where in material.scored():
@@ -57,7 +57,7 @@ def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def _learned_sources(material: Material) -> tuple[str, ...]:
+def _learned_sources(material: RunFolder) -> tuple[str, ...]:
     """The run's own sources; none where its configuration is not stored."""
     return material.sources if (material.run / CONFIG).is_file() else ()
 
@@ -74,7 +74,7 @@ def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
     return trivial
 
 
-def collapse(material: Material) -> Iterator[Finding | Unchecked]:
+def collapse(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Networks that answer the same whatever the image."""
     for one, entry, where in material.scored():
         rows = one.rows(entry)
@@ -115,7 +115,7 @@ def _same_answer(where: str, answer: str, evidence: Mapping[str, float | int]) -
     )
 
 
-def stale_evaluation(material: Material) -> Iterator[Finding | Unchecked]:
+def stale_evaluation(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Per-image answers that the stored weights do not give: asked again for a few images of each table."""
     for one, entry, where in material.scored():
         rows = one.rows(entry)
@@ -136,7 +136,7 @@ def stale_evaluation(material: Material) -> Iterator[Finding | Unchecked]:
 
 
 def _stale(
-    material: Material, pairs: Sequence[tuple[pd.Series, Record]], where: str
+    material: RunFolder, pairs: Sequence[tuple[pd.Series, Record]], where: str
 ) -> Iterator[Finding | Unchecked]:
     worst, names = 0.0, []
     for row, record in pairs:
@@ -161,7 +161,7 @@ def _stale(
         )
 
 
-def _difference(material: Material, row: pd.Series, record: Record) -> float:
+def _difference(material: RunFolder, row: pd.Series, record: Record) -> float:
     """How far the network's answer now is from the stored one, in tolerances: more than 1 is another answer."""
     spec = material.predictor.spec
     radiograph = read_image(record.image, spec.channels, force=True)
