@@ -134,6 +134,37 @@ def test_seeds_are_paired_by_cell_json_and_those_alone_left_out(tmp_path):
     )
 
 
+def test_one_run_copied_as_several_seeds_is_refused(tmp_path):
+    a = seeds_of(tmp_path, "multimix", 0.9, 2)
+    seeds_of(tmp_path, "u-net", 0.89, 3)
+    # A third seed by name and cell.json, whose answers are the first's; rows in another order, as CSV, and with a
+    # patient renamed, are the same answers still.
+    copied = read_per_image(a[0] / "per_image.parquet").iloc[::-1].assign(patient="x")
+    write(
+        tmp_path / "multimix-c100-m10-s2",
+        copied,
+        cell=cell("multimix", 2),
+        name="per_image.csv",
+    )
+    words = r"multimix-c100-m10-s0 and .*multimix-c100-m10-s2: .* the same for every image.* one run copied"
+    with pytest.raises(UsageError, match=words):
+        read_group(f"{tmp_path}/multimix-*")
+    result = CliRunner().invoke(command, [f"{tmp_path}/multimix-*", f"{tmp_path}/u-net-*"])
+    assert isinstance(result.exception, UsageError)
+    # One answer that differs in its last digit is another run's.
+    copied.loc[0, "dice_lungs"] = np.nextafter(copied.loc[0, "dice_lungs"], 0)
+    write(
+        tmp_path / "multimix-c100-m10-s2",
+        copied,
+        name="per_image.csv",
+    )
+    assert len(read_group(f"{tmp_path}/multimix-*").runs) == 3
+    # Two that collapsed to no mask at all are alike and yet two.
+    for s in (0, 1):
+        write(tmp_path / f"empty-s{s}", masks().assign(dice_lungs=0.0), cell=cell("empty", s))
+    assert len(read_group(f"{tmp_path}/empty-*").runs) == 2
+
+
 def test_without_cell_json_runs_are_paired_in_natural_order(tmp_path):
     for n in (2, 10):
         for method in ("x", "y"):

@@ -111,9 +111,7 @@ def from_resamples(
     return replace(parts, low=value - reach, high=value + reach, p=p)
 
 
-def _reach(
-    tail: float, variances: tuple[float, float], patients: int, seeds: int, of_seeds: float
-) -> float:
+def _reach(tail: float, variances: tuple[float, float], patients: int, seeds: int, of_seeds: float) -> float:
     """Half the interval; at least that of a t-test over seeds, whose mean has the variance `of_seeds`."""
     weighted = _quantile(tail, variances, patients, seeds) * float(np.sqrt(sum(variances)))
     if seeds == 1:

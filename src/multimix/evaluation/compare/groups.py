@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,8 @@ class Group:
 def read_group(where: str) -> Group:
     """Read a per-image table, a folder that holds one, a run folder, or all that a pattern matches.
 
-    Raises UsageError where nothing is there or the runs are not of one kind, CheckpointError where a folder
-    holds no evaluation, ManifestError where a table cannot be used.
+    Raises UsageError where nothing is there, the runs are not of one kind or one is a copy of another,
+    CheckpointError where a folder holds no evaluation, ManifestError where a table cannot be used.
     """
     if Path(where).exists():
         return group([Path(where)])
@@ -75,8 +76,28 @@ def group(paths: Sequence[Path]) -> Group:
         )
     if len(runs) == 1:
         return Group(runs[0].name, runs)
+    _refuse_copies(runs)
     stems = {re.sub(r"[-_. ]*s?\d+$", "", run.name) for run in runs}
     return Group(stems.pop() if len(stems) == 1 else runs[0].path.absolute().parent.name, runs)
+
+
+def _refuse_copies(runs: Sequence[Run]) -> None:
+    """UsageError where two runs are one: seeds that are copies of each other would make any difference sure."""
+    answers = [_answers(run) for run in runs]
+    for first, second in combinations(range(len(runs)), 2):
+        # What collapsed answers every image alike, and so may two that did.
+        if answers[first].equals(answers[second]) and (answers[first].nunique() > 1).any():
+            raise UsageError(
+                f"{runs[first].path} and {runs[second].path}: their predictions are the same for every image to the "
+                "last digit, so they are one run copied, not two seeds. Train the second with another --seed, or "
+                "leave it out."
+            )
+
+
+def _answers(run: Run) -> pd.DataFrame:
+    """The run's probabilities and Dice, a line per source and image."""
+    table = run.table.set_index(["source", "image"]).sort_index()
+    return table[sorted(name for name in map(str, table) if name.startswith(("p_", "dice_")))]
 
 
 def read_run(path: Path) -> Run:
