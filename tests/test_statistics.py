@@ -270,6 +270,13 @@ def test_mcnemar_by_hand():
     assert mcnemar(np.zeros(3), names(range(3))) == 1
 
 
+def test_tests_of_what_is_nan_are_nan():
+    differences, patients = np.array([0.1, 0.2, np.nan, 0.3]), names(range(4))
+    assert np.isnan([mcnemar(differences, patients), wilcoxon(differences, patients)]).all()
+    positive, scores = np.array([True, True, False, False]), np.array([[0.4, np.nan, 0.1, 0.2]])
+    assert np.isnan(delong(positive, scores, scores[:, ::-1], patients).p)
+
+
 def test_wilcoxon_by_hand():
     # Ranks 1..5 all on one side: 2 / 2^5. Images of a patient are one difference, zeros are none.
     differences = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.6, 0.0])

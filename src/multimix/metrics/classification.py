@@ -3,13 +3,16 @@
 Scores take `labels`, class indices (N,), or 0/1 (N, K) where labels are not exclusive, and `probabilities` (N,
 K) float64. Each also takes `weights` (R, N): how often image n occurs in resample r. It then returns one score
 per resample (R,), which is what the bootstrap needs; without weights it returns one number. An integer weight w
-gives exactly the score of a data set in which the image occurs w times.
+gives exactly the score of a data set in which the image occurs w times. A probability that is not finite is a
+MultimixError: sorted or compared it would pass for a sure answer.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from multimix.errors import MultimixError
 
 Labels = Int[np.ndarray, " N"] | Int[np.ndarray, "N K"]
 Probabilities = Float[np.ndarray, "N K"]
@@ -35,6 +38,16 @@ def mean(values: Float[np.ndarray, " N"], weights: Weights = None) -> Score:
     return each @ values / each.sum(axis=-1)
 
 
+def _finite(probabilities: Probabilities) -> Probabilities:
+    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if broken:
+        raise MultimixError(
+            f"{broken} of {len(probabilities)} images {'has' if broken == 1 else 'have'} a probability that is not a "
+            "finite number, expected numbers in [0, 1]. The model's weights or the table are damaged; use others."
+        )
+    return probabilities
+
+
 def truth(labels: Labels, classes: int) -> Int[np.ndarray, "N K"]:
     """1 where the image has the class."""
     return labels if labels.ndim == 2 else np.eye(classes, dtype=int)[labels]
@@ -43,8 +56,8 @@ def truth(labels: Labels, classes: int) -> Int[np.ndarray, "N K"]:
 def decisions(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "N K"]:
     """1 where the answer says the class: the most probable, or all >= 0.5 where not exclusive."""
     if labels.ndim == 2:
-        return (probabilities >= 0.5).astype(int)
-    return truth(probabilities.argmax(axis=1), probabilities.shape[1])
+        return (_finite(probabilities) >= 0.5).astype(int)
+    return truth(_finite(probabilities).argmax(axis=1), probabilities.shape[1])
 
 
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
@@ -80,7 +93,7 @@ def auc_of_class(
     The share of (positive, negative) pairs that the probability orders rightly, a tie counting half
     [Hanley and McNeil, Radiology 143 (1982) 29-36].
     """
-    scores = probabilities[:, index]
+    scores = _finite(probabilities)[:, index]
     order = np.argsort(scores, kind="stable")
     positive = truth(labels, probabilities.shape[1])[order, index]
     each = _per_resample(weights, len(labels))[..., order]
@@ -113,7 +126,7 @@ def brier(labels: Labels, probabilities: Probabilities, weights: Weights = None)
     With two exclusive classes this is twice the (p - y)^2 of the positive one. Where labels are not exclusive
     each class counts as such a pair, (1 - p, p), and the score is the mean over classes.
     """
-    squared = (probabilities - truth(labels, probabilities.shape[1])) ** 2
+    squared = (_finite(probabilities) - truth(labels, probabilities.shape[1])) ** 2
     return mean(2 * squared.mean(axis=1) if labels.ndim == 2 else squared.sum(axis=1), weights)
 
 
@@ -124,7 +137,7 @@ def balanced_log_loss(labels: Labels, probabilities: Probabilities, weights: Wei
     the class that was commoner in training. nan where no image has some class. Where labels are not exclusive the
     absence of each class counts as one more class, with 1 - p_k.
     """
-    member = truth(labels, probabilities.shape[1])
+    member = truth(labels, _finite(probabilities).shape[1])
     if labels.ndim == 2:
         member = np.concatenate([member, 1 - member], axis=1)
         probabilities = np.concatenate([probabilities, 1 - probabilities], axis=1)
