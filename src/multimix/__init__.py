@@ -3,6 +3,7 @@
     import multimix
     predictor = multimix.load("RUN")          # a folder that `multimix train` wrote
     prediction = predictor("image.png")       # paths, arrays or tensors, one or many
+    network = multimix.MultiMix.from_run("RUN")   # the same weights, to be trained further
 
 Haque, Imran, Wang, Terzopoulos: ISBI 2021 (arXiv:2010.14731), MELBA 2021 (arXiv:2110.13185).
 """

@@ -142,6 +142,45 @@ def test_the_same_size_and_another_time_is_a_change(tmp_path: Path) -> None:
     assert opened(made).folder != before.folder
 
 
+def bitmap(path: Path, seed: int) -> Path:
+    """A BMP, whose size says nothing of its pixels, of a time that an archive without dates gives."""
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(noise(seed, SIDE, SIDE)).save(path)
+    os.utime(path, (315532800, 315532800))
+    return path
+
+
+def grey(path: Path) -> np.ndarray:
+    """The one image at `path`, by way of the cache."""
+    return open_cache([Record(path)], size=SIDE, channels=1, structures=[]).images[0, 0]
+
+
+def test_a_replaced_file_of_the_same_size_and_time_is_a_change(tmp_path: Path) -> None:
+    image, other = bitmap(tmp_path / "x.bmp", 0), bitmap(tmp_path / "y.bmp", 1)
+    np.testing.assert_array_equal(grey(image), noise(0, SIDE, SIDE))
+    other.replace(image)
+    np.testing.assert_array_equal(grey(image), noise(1, SIDE, SIDE))
+
+
+def test_pixels_written_into_a_file_that_keeps_its_time_are_a_change(tmp_path: Path) -> None:
+    image = bitmap(tmp_path / "x.bmp", 0)
+    before = os.stat(image)
+    np.testing.assert_array_equal(grey(image), noise(0, SIDE, SIDE))
+    while os.stat(image).st_ctime_ns == before.st_ctime_ns:  # the clock of file systems is coarse
+        bitmap(image, 1)
+    assert os.stat(image).st_ino == before.st_ino
+    np.testing.assert_array_equal(grey(image), noise(1, SIDE, SIDE))
+
+
+def test_a_link_to_another_folder_is_a_change(tmp_path: Path) -> None:
+    link = tmp_path / "data"
+    for version in (0, 1):
+        bitmap(tmp_path / f"v{version}/x.bmp", version)
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"v{version}")
+        np.testing.assert_array_equal(grey(link / "x.bmp"), noise(version, SIDE, SIDE))
+
+
 def test_a_changed_mask_makes_a_new_cache(tmp_path: Path) -> None:
     made = records(tmp_path)
     before = opened(made)

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 import multimix
-from multimix.errors import CheckpointError, MultimixError
+from multimix.errors import CheckpointError, MultimixError, UsageError
 from multimix.networks.load import (
     BEST,
     ModelSpec,
@@ -94,6 +94,35 @@ def test_a_network_that_only_classifies_has_no_structures(tmp_path: Path):
     assert (loaded.spec.classify, loaded.spec.segment) == (True, False)
     assert loaded.trivial_masks == {}
     assert loaded.model.classify(torch.rand(1, 1, 16, 16)).shape == (1, 2)
+
+
+def three_steps(model: MultiMix) -> float:
+    """How far three optimiser steps on a loss of class and mask move the weights."""
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    for _ in range(3):
+        optimizer.zero_grad()
+        output = model(images)
+        (output.class_logits.square().mean() + output.mask_logits.square().mean()).backward()
+        optimizer.step()
+    moved = zip(before, model.parameters(), strict=True)
+    return max(float((new.detach() - old).abs().max()) for old, new in moved)
+
+
+def test_a_predictors_network_says_that_it_does_not_learn_and_from_run_does(weights_file: Path):
+    answering = multimix.load(weights_file.parent).model
+    with pytest.raises(UsageError, match=r"does not learn.*multimix\.MultiMix\.from_run"):
+        answering.train()
+    with pytest.raises(RuntimeError, match="does not require grad"):  # of torch, where nobody asked for train
+        three_steps(answering)
+    for place in (weights_file.parent, str(weights_file)):
+        learning = multimix.MultiMix.from_run(place)
+        assert learning.training
+        torch.testing.assert_close(learning.state_dict(), answering.state_dict(), rtol=0, atol=0)
+        assert three_steps(learning) > 1e-6
+    with pytest.raises(CheckpointError, match="no such weights file"):
+        multimix.MultiMix.from_run(weights_file.parent / "elsewhere")
 
 
 def reliable() -> Reliability:

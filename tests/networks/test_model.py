@@ -193,3 +193,13 @@ def test_at_16_bits_the_faster_layout_gives_nearly_the_same_answer():
         off = (getattr(half, name).float() - expected).abs().mean() / expected.abs().mean()
         assert 0 < off < 0.05, name
     assert half.saliency.shape == images.shape
+
+
+def test_a_frozen_network_says_that_it_does_not_learn():
+    model, images = seeded().requires_grad_(False).eval(), torch.rand(1, 1, 32, 32)
+    with pytest.raises(UsageError, match=r"does not learn.*multimix\.MultiMix\.from_run\(RUN\)"):
+        model.train()
+    output = model(images)
+    assert not output.class_logits.requires_grad  # else a loss of it would go backwards without a word
+    assert not model.answer(images).classes.requires_grad
+    assert model.requires_grad_(True).train().training

@@ -1,8 +1,8 @@
 """Decoded images and masks at the model's size: uint8, on disk, memory-mapped, built once.
 
-A cache is keyed by what it was made from (path, size and modification time of every file, and the target
-size), so a changed file makes a new cache and never a stale answer. Folder: `MULTIMIX_CACHE`, or the user's
-cache folder of the operating system.
+A cache is keyed by what it was made from: path and identity of every file (size, time of modification, time of
+change, inode) and the target size, so a changed or replaced file makes a new cache and never a stale answer. Folder:
+`MULTIMIX_CACHE`, or the user's cache folder of the operating system.
 
 Before one is built, those that were not used for longest are removed until all fit into `MULTIMIX_CACHE_GB`
 (20 where it is not set). A cache in use holds a shared lock on its index, so that no process removes it.
@@ -185,7 +185,9 @@ def _key(records: Sequence[Record], size: int, channels: int, structures: Sequen
                 raise ManifestError(
                     f"{path}: {error.strerror or error}; the manifest names it. Restore the file. {ALL_AT_ONCE}"
                 ) from error
-            key.update(f"{path}|{stat.st_size}|{stat.st_mtime_ns}\n".encode())
+            # Copies and unpacked archives keep the time of modification; they cannot keep the other two.
+            identity = (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+            key.update(f"{path}|{identity}\n".encode())
         key.update(repr([len(record.masks.get(s, ())) for s in structures]).encode())
     return key.hexdigest()
 

@@ -4,8 +4,10 @@ arXiv:2010.14731, supplement, Tables 1 and 2. Whether dropout is active is not a
 module but an argument: it happens where a generator is passed, and nowhere else.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import fields
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -168,6 +170,29 @@ class MultiMix(nn.Module):
         self.channels = channels
         self.p = p
 
+    @classmethod
+    def from_run(cls, path: str | os.PathLike[str]) -> "MultiMix":
+        """The network of a run folder, a weights file or the name of shipped weights, ready to be trained further.
+
+        Every parameter requires a gradient, which those of `multimix.load(path).model` do not. Dropout is an argument
+        of each call, as ever. Raises CheckpointError where there are no such weights.
+        """
+        from multimix.networks.load import load_model  # which builds networks, so it knows this module
+
+        return load_model(Path(path)).model.requires_grad_(True).train()
+
+    def train(self, mode: bool = True) -> "MultiMix":
+        """`nn.Module.train`; UsageError for a network that cannot learn, since none of its parameters may change."""
+        if mode and not self._learns():
+            raise UsageError(
+                "train: this network answers and does not learn, since no parameter of it requires a gradient. "
+                "To train further use multimix.MultiMix.from_run(RUN), or call requires_grad_(True) first."
+            )
+        return super().train(mode)
+
+    def _learns(self) -> bool:
+        return any(parameter.requires_grad for parameter in self.parameters())
+
     def classify(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
     ) -> Float[Tensor, "B K"]:
@@ -227,7 +252,8 @@ class MultiMix(nn.Module):
 
     def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
         """Class logits, coarse map, encoder features and saliency, dropout off, all from one forward pass."""
-        training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled()
+        # A network that does not learn leaves no graph behind, or backward would seem to work.
+        training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled() and self._learns()
         with torch.inference_mode(False), torch.enable_grad():
             # An inference tensor cannot enter a graph; its copy made here can.
             leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
