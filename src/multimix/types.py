@@ -13,10 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from multimix.errors import UsageError
-
-NONE = "none"
-"""Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
-other."""
+from multimix.metrics.classification import NONE  # noqa: F401, a carrier's word
 
 
 class Report(Protocol):

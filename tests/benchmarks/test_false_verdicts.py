@@ -18,25 +18,22 @@ def simulation():
     return module
 
 
-@pytest.mark.parametrize("seeds", [3, 5])
-def test_false_verdicts_after_holm_are_as_rare_as_stated(simulation, seeds):
-    # Of 250 families a share of .05 strays by .014. Where most of the scatter is the seeds', as in most of our
-    # comparisons, a rule that takes a seed variance estimated as 0 for none has .2 of three seeds.
-    found = simulation.study(simulation.POPULATIONS[1], seeds, 250)
-    assert found["false"] <= 0.05 + 2 * 0.014
-    assert found["false"] <= found["(false)"]
-    if seeds == 3:
-        assert found["(false)"] > 0.1
+def test_false_verdicts_after_holm_are_as_rare_as_stated(simulation):
+    # Three seeds. Of 150 families a share of .05 strays by .018. Where most of the scatter is the seeds', as in most of
+    # our comparisons, a rule that takes a seed variance estimated as 0 for none has .2.
+    found = simulation.study(simulation.POPULATIONS[1], 3, 150)
+    assert found["false"] <= found["interval"] <= 0.05 + 2 * 0.018
+    assert found["(interval)"] > 0.12
     # What is there is found, and the larger the oftener.
     powers = [found[str(effect)] for effect in simulation.EFFECTS]
     assert powers == sorted(powers)
-    assert powers[-1] > {3: 0.15, 5: 0.9}[seeds]
+    assert powers[-1] > 0.2
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
 def test_simulated_differences_have_the_variances_that_they_state(simulation, index):
     population = simulation.POPULATIONS[index]
-    observed = np.array([o for family in simulation.families(population, 3, 200) for o, _ in family])
+    observed = np.array([o for family in simulation.families(population, 3, 200) for o, _, _ in family])
     # One pair of runs: variance 1 (skewed, 1,400 of them). The mean of three has less, as seeds differ and noise does.
     assert observed[:, 0].var() == pytest.approx(1, abs=0.15)
     of_one = population.patients + 3 * (population.seeds + population.noise)

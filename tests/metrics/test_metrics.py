@@ -303,3 +303,9 @@ def test_masks_that_fill_the_image_end_at_its_edge():
     distances = segmentation.surface_distances(full, square(8, 8, size=(20, 20)))
     assert len(distances.to_reference) == 4 * 20 - 4
     assert segmentation.hausdorff_95(distances) > 8
+
+
+def test_covered_is_the_share_of_true_classes():
+    inside = np.array([[True, False], [True, False], [True, True], [False, False]])
+    share = classification.covered(inside, np.array([[1, 0], [1, 1], [0, 1], [0, 0]]))
+    np.testing.assert_array_equal(share, [1, 0.5, 1, np.nan])

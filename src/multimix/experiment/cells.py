@@ -79,8 +79,6 @@ class Cell:
     in_domain: tuple[str, ...]
     table: pd.DataFrame
     """Per image, all sources."""
-    trivial: Mapping[tuple[str, str], float]
-    """(source, metric) -> score of the answer that needs no model."""
     versions: tuple[tuple[str, str], ...] = ()
     """Name and version of what it was trained with; empty where its run is not stored."""
 
@@ -139,7 +137,7 @@ def read_benchmark(folder: Path) -> Benchmark:
 
 def _read_cell(folder: Path) -> Cell:
     about = _read_json(folder / "cell.json")
-    scores = _read_json(folder / "scores.json")
+    _read_json(folder / "scores.json")
     try:
         if about["method"] not in METHODS:
             raise ValueError(f"method {about['method']!r} is none of {', '.join(METHODS)}")
@@ -163,7 +161,6 @@ def _read_cell(folder: Path) -> Cell:
             tuple(about["mask_sources"]) if flags.segment else (),
             tuple(about["in_domain"]),
             _read_table(folder / "per_image.parquet"),
-            _trivial(scores),
             _versions(folder / "run" / "run.json"),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -194,15 +191,6 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{path}: lacks the column {min(lacking)!r}. Run the benchmark again for that cell."
         )
     return table
-
-
-def _trivial(scores: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    return {
-        (group["source"], name): float(metric["trivial"])
-        for group in scores["scores"]
-        for name, metric in group["metrics"].items()
-        if metric.get("trivial") is not None
-    }
 
 
 def _versions(path: Path) -> tuple[tuple[str, str], ...]:

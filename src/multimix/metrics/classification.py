@@ -19,6 +19,10 @@ Probabilities = Float[np.ndarray, "N K"]
 Weights = Float[np.ndarray, "R N"] | None
 Score = float | Float[np.ndarray, " R"]
 
+NONE = "none"
+"""Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
+other."""
+
 
 def membership(cells: Iterable[str], classes: Sequence[str], multi_label: bool) -> Int[np.ndarray, "N K"]:
     """1 where a table's cell names the class; where labels are not exclusive, several are joined by '|'."""
@@ -85,6 +89,36 @@ def f1(labels: Labels, probabilities: Probabilities, weights: Weights = None, *,
     return 2 * hits / np.where(total > 0, total, 1)
 
 
+def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
+    """Mean over classes of the share of its images that are told to have it [Brodersen et al., ICPR 2010].
+
+    It sees an answer that leans to the commoner class, which accuracy rewards. nan where no image has some class.
+    Where labels are not exclusive the absence of each class counts as one more class.
+    """
+    member, said = truth(labels, probabilities.shape[1]), decisions(labels, probabilities)
+    if labels.ndim == 2:
+        member, said = (np.concatenate([x, 1 - x], axis=1) for x in (member, said))
+    return _mean_over_classes(member * said, member, weights)
+
+
+def _mean_over_classes(
+    values: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"],
+    member: Int[np.ndarray, "N K"],
+    weights: Weights,
+) -> Score:
+    """Mean over classes of the mean of the images that have it; nan where a class has none."""
+    each = _per_resample(weights, len(member))
+    counts = each @ member
+    return (each @ values / np.where(counts > 0, counts, np.nan)).mean(axis=-1)
+
+
+def covered(
+    inside: Bool[np.ndarray, "N K"] | Int[np.ndarray, "N K"], member: Int[np.ndarray, "N K"]
+) -> Float[np.ndarray, " N"]:
+    """Per image the share of its true classes that its prediction set holds; nan where it has none."""
+    return (inside * member).sum(axis=1) / np.where(member.any(axis=1), member.sum(axis=1), np.nan)
+
+
 def auc_of_class(
     labels: Labels, probabilities: Probabilities, weights: Weights = None, *, index: int
 ) -> Score:
@@ -142,9 +176,7 @@ def balanced_log_loss(labels: Labels, probabilities: Probabilities, weights: Wei
         member = np.concatenate([member, 1 - member], axis=1)
         probabilities = np.concatenate([probabilities, 1 - probabilities], axis=1)
     losses = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) * member
-    each = _per_resample(weights, len(labels))
-    counts = each @ member
-    return (each @ losses / np.where(counts > 0, counts, np.nan)).mean(axis=-1)
+    return _mean_over_classes(losses, member, weights)
 
 
 def _calibration_error(
@@ -156,11 +188,6 @@ def _calibration_error(
     gaps[np.arange(len(right)), bin_of] = right - confidence
     each = _per_resample(weights, len(right))
     return np.abs(each @ gaps).sum(axis=-1) / each.sum(axis=-1)
-
-
-NO_INTERVAL = ("ece",)
-"""Scores of which few images show too much, and their resamples still more: no bootstrap holds the calibration error
-(docs/statistics.md)."""
 
 
 def calibration_error(

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from multimix.experiment import published
 from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.metrics import classification
+from multimix.metrics.table import title
 from multimix.recipes import METHODS
 from multimix.report import scores
 from multimix.report.document import Panel, Pictures, Table, number
@@ -24,7 +25,7 @@ from multimix.report.figures.classes import (
 from multimix.report.figures.masks import agreement, area_difference, bland_altman, dice_boxes
 from multimix.report.figures.overview import Difference, Point, budgets, differences, dots
 from multimix.report.figures.style import svg
-from multimix.report.grid import Grid, class_rows, mask_rows, sources, title
+from multimix.report.grid import Grid, class_rows, mask_rows, sources
 from multimix.report.questions import Answer
 
 

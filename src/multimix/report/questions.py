@@ -8,8 +8,9 @@ from pathlib import Path
 from multimix.evaluation.compare import Comparison, Group, compare, with_holm
 from multimix.evaluation.compare.groups import group
 from multimix.experiment.cells import Benchmark, Cell, Setting
+from multimix.metrics.table import metric_of, title
 from multimix.recipes import ABLATIONS, METHODS
-from multimix.report.grid import Grid, title
+from multimix.report.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def answers(
                 groups[folders] = group(folders)
             sides.append(groups[folders])
         (result,), _ = compare(sides[0], sides[1], (metric,), (source,))
-        result = replace(result, name_a=first.of.name, name_b=second.of.name, metric=title(metric, names))
+        result = replace(result, name_a=first.of.name, name_b=second.of.name, title=title(metric, names))
         found.append(Answer(question, first, second, source, metric, result))
         if progress is not None:
             progress(done, len(wanted))
@@ -150,8 +151,7 @@ def _wanted(
 
 def _scores(grid: Grid, setting: Setting) -> list[tuple[str, str]]:
     """(source, metric) of the scores that the questions are about, where they are defined."""
-    about = ("auc", "accuracy")
-    mine = [(s, m) for known, s, m in grid if known == setting and (m in about or m.startswith("dice_"))]
+    mine = [(s, m) for known, s, m in grid if known == setting and metric_of(m).main]
     return [key for key in mine if not math.isnan(grid[setting, *key].estimate.value)]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from multimix.statistics.bootstrap import ALIKE, Statistic, resamples
 from multimix.statistics.significance import all_alike
@@ -116,7 +116,7 @@ def _reach(tail: float, variances: tuple[float, float], patients: int, seeds: in
     weighted = _quantile(tail, variances, patients, seeds) * float(np.sqrt(sum(variances)))
     if seeds == 1:
         return weighted
-    return max(weighted, float(stats.t.isf(tail, seeds - 1)) * float(np.sqrt(of_seeds)))
+    return max(weighted, _t_quantile(tail, seeds - 1) * float(np.sqrt(of_seeds)))
 
 
 def _seeds_p(value: float, of_seeds: float, seeds: int) -> float:
@@ -125,15 +125,27 @@ def _seeds_p(value: float, of_seeds: float, seeds: int) -> float:
         return 1.0
     if of_seeds < ALIKE**2:
         return 0.0
-    return float(2 * stats.t.sf(abs(value) / np.sqrt(of_seeds), seeds - 1))
+    return 2 * _t_tail(abs(value) / float(np.sqrt(of_seeds)), seeds - 1)
 
 
 def _quantile(tail: float, variances: tuple[float, float], patients: int, seeds: int) -> float:
     """Upper `tail` quantile of the mean over its error, whose variances are those of patients and of seeds."""
     if variances[1] == 0:
-        return float(stats.t.isf(tail, patients - 1))
-    both = stats.t.isf(tail, [patients - 1, seeds - 1])
-    return float(np.average(both, weights=variances))
+        return _t_quantile(tail, patients - 1)
+    own, of_seeds = variances
+    both = own * _t_quantile(tail, patients - 1) + of_seeds * _t_quantile(tail, seeds - 1)
+    return both / (own + of_seeds)
+
+
+# Of scipy.special: the distribution of scipy.stats checks its arguments, which takes a hundred times as long.
+def _t_quantile(tail: float, freedom: int) -> float:
+    """Upper `tail` quantile of Student's t."""
+    return -float(special.stdtrit(freedom, tail))
+
+
+def _t_tail(far: float, freedom: int) -> float:
+    """The share of Student's t above `far`."""
+    return float(special.stdtr(freedom, -far))
 
 
 def cochran_cox_p(value: float, variances: tuple[float, float], patients: int, seeds: int) -> float:
@@ -143,7 +155,7 @@ def cochran_cox_p(value: float, variances: tuple[float, float], patients: int, s
     if sum(variances) < ALIKE**2:
         return all_alike(patients)
     far = abs(value) / float(np.sqrt(sum(variances)))
-    least = float(stats.t.sf(far, patients - 1))
+    least = _t_tail(far, patients - 1)
     if variances[1] == 0:
         return 2 * least
 
@@ -151,7 +163,7 @@ def cochran_cox_p(value: float, variances: tuple[float, float], patients: int, s
         return _quantile(float(np.exp(log_tail)), variances, patients, seeds) - far
 
     # The tail is between that of the t with more degrees of freedom and one half.
-    lowest = float(np.log(max(min(least, float(stats.t.sf(far, seeds - 1))), 1e-300))) - 0.01
+    lowest = float(np.log(max(min(least, _t_tail(far, seeds - 1)), 1e-300))) - 0.01
     return 2 * (float(np.exp(optimize.brentq(beyond, lowest, np.log(0.5)))) if beyond(lowest) > 0 else least)
 
 
@@ -179,7 +191,7 @@ def needed(difference: Difference, *, power: float = 0.8, level: float = 0.05) -
         variances = difference.variances(patients, seeds)
         of_seeds = (difference.seed_variance + difference.noise_variance / patients) / seeds
         reach = _reach(level / 2, variances, patients, seeds, of_seeds)
-        return bool(abs(difference.value) >= reach + stats.norm.ppf(power) * np.sqrt(sum(variances)))
+        return bool(abs(difference.value) >= reach + float(special.ndtri(power)) * np.sqrt(sum(variances)))
 
     patients = _smallest(lambda count: tells(count, difference.seeds))
     seeds = _smallest(lambda count: tells(difference.patients, count)) if difference.seeds > 1 else None

@@ -17,7 +17,8 @@ from multimix.networks.load import BEST
 from multimix.reliability.calibration import Reliability
 from multimix.types import Record
 
-HIGHER_IS_BETTER = ("accuracy", "auc", "dice", "jaccard")
+COMPARED = ("accuracy", "auc", "dice", "jaccard")
+"""Scores of which the answer without a model says whether the network is of use."""
 SAMPLE = 6
 """Images per source and split for which the network is asked again."""
 SAME_PROBABILITY, SAME_AREA = 0.05, 0.05
@@ -35,11 +36,7 @@ def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
     learned = _learned_sources(material)
     for one, entry, where in material.scored():
         values, highs, trivial = one.metrics(entry), one.metrics(entry, "high"), _trivial(one, entry)
-        below = {
-            n: v
-            for n, v in values.items()
-            if n in trivial and _kind(n) in HIGHER_IS_BETTER and v < trivial[n]
-        }
+        below = {n: v for n, v in values.items() if n in trivial and _kind(n) in COMPARED and v < trivial[n]}
         if not below:
             continue
         clearly = any(highs.get(name, 1.0) < trivial[name] for name in below)

@@ -3,8 +3,9 @@
 import glob
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
 from multimix.io.tables import per_image_table, read_per_image
+from multimix.metrics.per_image import Scored, classes_of, exclusive, scored, structures_of
 
 _KEY = ["source", "split", "image"]
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
@@ -31,6 +33,21 @@ class Run:
     setting: tuple[object, ...] | None = None
     """Method, label budgets, size, steps: the same for all seeds of a group."""
     multi_label: bool | None = None
+
+    def scored(self, source: str) -> Mapping[str, Scored]:
+        """Every score on the source by name, images in the order of their names; errors as `per_image.scored`."""
+        return self._scored[source]
+
+    @cached_property
+    def _scored(self) -> Mapping[str, Mapping[str, Scored]]:
+        found = {}
+        for source, table in self.table.groupby("source", sort=False):
+            rows = table.sort_values("image", kind="stable", ignore_index=True)
+            # As cell.json says; else labels are exclusive where probabilities add up to one.
+            multi_label = self.multi_label if self.multi_label is not None else not exclusive(rows)
+            classes, structures = classes_of(rows), structures_of(rows)
+            found[str(source)] = scored(rows, classes, structures, multi_label=multi_label)
+        return found
 
 
 @dataclass(frozen=True)
@@ -163,8 +180,8 @@ def _read(file: Path) -> pd.DataFrame:
     if table.empty or (missing := [name for name in (*_KEY, "patient") if name not in table]):
         what = "no images" if table.empty else f"no column {', '.join(missing)}"
         raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
-    for name in {"label", "predicted"} - set(table):
-        table[name] = ""
+    if "label" not in table:
+        table["label"] = ""
     table["patient"] = table["patient"].where(table["patient"] != "", table["image"])
     return table
 

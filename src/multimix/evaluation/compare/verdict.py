@@ -8,7 +8,8 @@ import numpy as np
 
 from multimix.errors import UsageError
 from multimix.evaluation.compare.groups import Group, Run, group, paired
-from multimix.evaluation.compare.shared import lower_is_better, main_metrics, metrics_of, shared, sources
+from multimix.evaluation.compare.shared import main_metrics, metrics_of, shared, sources
+from multimix.metrics.table import metric_of
 from multimix.statistics.paired import Difference, needed, paired_difference
 from multimix.statistics.significance import holm
 
@@ -54,6 +55,8 @@ class Comparison:
     sentence: str
     parts: Difference
     """The difference with its variance components."""
+    title: str
+    """The metric in the sentence."""
 
 
 def compare(
@@ -131,6 +134,7 @@ def _one(a: Sequence[Run], b: Sequence[Run], names: tuple[str, str], metric: str
         more_seeds=None,
         sentence="",
         parts=difference,
+        title=metric,
     )
 
 
@@ -145,7 +149,7 @@ def with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
     apart = (c.low > 0 or c.high < 0) and p_holm < LEVEL
-    ahead = (c.value < 0) if lower_is_better(c.metric) else (c.value > 0)
+    ahead = (c.value < 0) if metric_of(c.metric).lower_is_better else (c.value > 0)
     verdict = ("better" if ahead else "worse") if apart else "cannot be told apart"
     c = replace(c, p_holm=p_holm, family=family, verdict=verdict, more_images=None, more_seeds=None)
     if not apart:
@@ -160,8 +164,8 @@ def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
 
 
 def _sentence(c: Comparison) -> str:
-    digits = 3 if c.metric.startswith(("asd_", "hd95_")) else 4
-    where = f"in {c.metric} on {c.source}"
+    digits = metric_of(c.metric).digits + 1  # of a difference one more than of a score
+    where = f"in {c.title} on {c.source}"
     if np.isnan(c.p):
         return (
             f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and "
