@@ -1,5 +1,6 @@
 """Fixtures that several rooms need."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,10 +18,10 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's cache, and each test process keeps to one core."""
+    """No test reads or writes the user's cache, and each test process keeps to one core if not told otherwise."""
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MULTIMIX_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

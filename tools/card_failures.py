@@ -98,7 +98,7 @@ def draw(data: Path, results: Path = RESULTS, folder: Path = FOLDER) -> list[Pat
 def _tile(predictor: Predictor, record: Record, row: pd.Series) -> np.ndarray:
     """One failure (H W 3): the image, the answer over it, and two lines of words."""
     radiograph = read_image(record.image, predictor.channels)
-    prediction = next(predictor.predict_radiographs([radiograph]))
+    prediction = next(predictor.predict_radiographs([radiograph], force=True))
     masks, saliency = dict(prediction.masks), prediction.saliency
     if row["source"] == "kermany_v7":
         masks["reference"] = read_mask(record.masks["lungs"], radiograph.size)

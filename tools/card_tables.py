@@ -38,7 +38,7 @@ CALIBRATION = {
     "brier": "Brier score",
     "coverage": "coverage",
     "set_size": "classes in a set",
-    "refused": "refused",
+    "rejected": "rejected",
 }
 
 
@@ -176,6 +176,9 @@ def group_tables(table: pd.DataFrame, classes: tuple[str, ...]) -> list[str]:
 
 def calibration_table(by_source: dict[str, Any]) -> tuple[str, str]:
     """Scores of CALIBRATION, where there are any, a row for each source, and what they mean."""
+    for entry in by_source.values():  # stored under this name before
+        if "refused" in entry["metrics"]:
+            entry["metrics"]["rejected"] = entry["metrics"].pop("refused")
     has = [key for key in CALIBRATION if any(key in entry["metrics"] for entry in by_source.values())]
     rows = [
         [source, *(_cell(entry, key) for key in has)]
@@ -185,7 +188,7 @@ def calibration_table(by_source: dict[str, Any]) -> tuple[str, str]:
     notes = {
         "ece": "Calibration error: mean gap between confidence and share right, 15 bins.",
         "coverage": "Coverage: share of images whose conformal set holds the label, 0.900 wanted.",
-        "refused": "Refused: share of images taken for no frontal chest X-ray; each of these is one.",
+        "rejected": "Rejected: share of images taken for no frontal chest X-ray; each of these is one.",
     }
     return (markdown(["source", *(CALIBRATION[key] for key in has)], rows) if has else ""), " ".join(
         text for key, text in notes.items() if key in has

@@ -1,10 +1,10 @@
-"""Print what a trained model refuses, and how its probabilities and prediction sets hold on every source.
+"""Print what a trained model rejects, and how its probabilities and prediction sets hold on every source.
 
     python tools/reliability_study.py DATA RUN|NAME [--split val] [--most 200]
 
 Three tables in Markdown. Images of each source as they are, turned, turned over, inverted and cut out; pictures of
 other things (photographs of scikit-image and scikit-learn, noise, pages of text); and, for sources with the model's
-classes, calibration, decisions and prediction sets. The first two need no network: an image is refused by its looks.
+classes, calibration, decisions and prediction sets. The first two need no network: an image is rejected by its looks.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def sources_of(records: Sequence[Record], split: str, most: int) -> dict[str, li
 
 
 def refused(familiarity: Familiarity, images: Sequence[Tensor], size: int) -> int:
-    """How many of the images (C H W each) are refused."""
+    """How many of the images (C H W each) are rejected."""
     small = [to_model_size(image, size)[None] for image in images]
     return sum(bool(familiarity.refusals(one)[0]) for one in small)
 
@@ -140,7 +140,7 @@ def _page(rng: np.random.Generator, channels: int) -> Tensor:
 def print_sources(
     predictor: Predictor, familiarity: Familiarity, sources: Mapping[str, list[Record]]
 ) -> None:
-    """The share of each source's images that are refused, by what was done to them."""
+    """The share of each source's images that are rejected, by what was done to them."""
     print("| source | images |", " | ".join(CHANGES), "|")
     print("| --- | ---: |", " | ".join(["---:"] * len(CHANGES)), "|")
     for source, records in sources.items():
@@ -156,8 +156,8 @@ def print_sources(
 
 
 def print_pictures(predictor: Predictor, familiarity: Familiarity) -> None:
-    """The share of other pictures that is refused."""
-    print("\n| picture | number | refused |\n| --- | ---: | ---: |")
+    """The share of other pictures that is rejected."""
+    print("\n| picture | number | rejected |\n| --- | ---: | ---: |")
     for kind, images in pictures(predictor.channels):
         count = refused(familiarity, images, predictor.size)
         print(f"| {kind} | {len(images)} | {100 * count / len(images):.1f} % |", flush=True)

@@ -50,6 +50,11 @@ def count(work: Callable[[], object]) -> Count:
     return counter
 
 
+def kind_of(name: str) -> str:
+    """The part of a step that an operation or a kernel belongs to."""
+    return next((kind for kind, words in KINDS.items() if any(word in name for word in words)), "other")
+
+
 def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]:
     """Share of time by kind of operation, on a CUDA device of kernel."""
     cuda = device.type == "cuda"
@@ -57,7 +62,6 @@ def shares(work: Callable[[], object], device: torch.device) -> dict[str, float]
         timed(work, device)
     spent = dict.fromkeys((*KINDS, "other"), 0.0)
     for event in profiler.key_averages():
-        kind = next((k for k, words in KINDS.items() if any(w in event.key for w in words)), "other")
-        spent[kind] += event.self_device_time_total if cuda else event.self_cpu_time_total
+        spent[kind_of(event.key)] += event.self_device_time_total if cuda else event.self_cpu_time_total
     total = sum(spent.values())
     return {kind: value / total for kind, value in spent.items()}

@@ -95,7 +95,8 @@ class Prediction:
     """Class name -> probability; sums to 1 where classes are exclusive; empty without a class head."""
     predicted: str
     """The class that the probabilities decide, the most probable one unless the model knows a better operating
-    point; where labels are not exclusive all decided classes joined by '|', or 'none'; empty without a class head."""
+    point; where labels are not exclusive all decided classes joined by '|', or 'none'; empty without a class head,
+    and where the image was rejected."""
     masks: Mapping[str, Bool[np.ndarray, "H W"]]
     """Structure -> mask; empty without a decoder."""
     saliency: Float[np.ndarray, "H W"] | None
@@ -104,10 +105,43 @@ class Prediction:
     """Millimetres per pixel (row, column), None where unknown."""
     spacing_note: str = ""
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Class name -> the probability from which it is decided; empty where the largest probability decides."""
     prediction_set: tuple[str, ...] = ()
     """The classes that are not ruled out at the coverage that the model states; empty where it states none."""
-    refusal: str = ""
-    """Why the image is not one that the model can answer, in plain words; empty where it is or nothing is known."""
+    rejection: str = ""
+    """Why the image is not one that the model is for, in plain words; empty where it is or nothing is known. Such an
+    image has no probabilities, masks and saliency unless they were asked for all the same (`force`)."""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether the image is not one that the model is for."""
+        return bool(self.rejection)
+
+    @property
+    def decision(self) -> str:
+        """How `predicted` follows from the probabilities, in plain words; empty where nothing is predicted."""
+        if not self.predicted:
+            return ""
+        if not self.thresholds:
+            return f"{self.predicted} is the most probable class"
+        if self.predicted == NONE and NONE not in self.probabilities:
+            return "no class reaches its threshold"
+        names = self.predicted.split("|") if self.predicted not in self.probabilities else [self.predicted]
+        reached = [
+            f"{n} {self.probabilities[n]:.3f} reaches its threshold {self.thresholds[n]:.3f}" for n in names
+        ]
+        likeliest = max(self.probabilities, key=lambda name: self.probabilities[name])
+        against = f", although {likeliest} is more probable" if likeliest not in names else ""
+        return "; ".join(reached) + against
+
+    def withheld(self) -> "Prediction":
+        """Itself, or nothing but path, spacing and reason where the image was rejected."""
+        if not self.rejected:
+            return self
+        return Prediction(
+            self.path, {}, "", {}, None, self.spacing, self.spacing_note, rejection=self.rejection
+        )
 
     def area_px(self, structure: str) -> int:
         """Pixels of `structure` at the radiograph's own size. UsageError where the model does not segment it."""
@@ -166,6 +200,8 @@ class Judged(Protocol):
         """Whether it knows which images it cannot answer."""
         ...
 
-    def predict_radiographs(self, radiographs: Iterable[Radiograph]) -> Iterator[Prediction]:
-        """One prediction per radiograph, in order."""
+    def predict_radiographs(
+        self, radiographs: Iterable[Radiograph], *, force: bool = False
+    ) -> Iterator[Prediction]:
+        """One prediction per radiograph, in order; those of rejected images are empty unless `force`."""
         ...

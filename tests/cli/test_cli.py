@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import signal
@@ -59,18 +58,6 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "run"
     multimix.training.trainer.train(tiny.run_config(manifest), folder)
     return folder
-
-
-def test_help_answers_at_once() -> None:
-    command = [str(Path(sys.executable).with_name("multimix")), "--help"]
-    seconds = []
-    for _ in range(5):
-        before = os.times()
-        subprocess.run(command, check=True, capture_output=True)
-        after = os.times()
-        # Processor time, which another test on the same core does not lengthen.
-        seconds.append(sum(after[2:4]) - sum(before[2:4]))
-    assert min(seconds) < 0.4
 
 
 @pytest.mark.parametrize(

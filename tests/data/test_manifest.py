@@ -1,5 +1,4 @@
 import os
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -226,9 +225,7 @@ def test_writing_files_outside_the_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_shared_manifest_reads_as_it_is(shared: Path) -> None:
-    start = time.perf_counter()
     records = read_manifest(shared / "data" / "manifest.csv")
-    assert time.perf_counter() - start < 5  # .25 s without the type checks of the tests
     assert len(records) == 7085
     assert sum(bool(record.masks) for record in records) == 1788
     assert {record.source for record in records} == {

@@ -35,7 +35,8 @@ class FakePredictor:
     spacing: tuple | None = None
     asked: int = 0
 
-    def predict_radiographs(self, radiographs):
+    def predict_radiographs(self, radiographs, *, force=False):
+        assert force  # every image is evaluated
         for radiograph in radiographs:
             self.asked += 1
             assert radiograph.pixels.shape == (self.channels, *SIZE)
@@ -411,11 +412,11 @@ class ReservedPredictor(FakePredictor):
     sets: dict = dataclasses.field(default_factory=dict)
     strange: tuple = ()
 
-    def predict_radiographs(self, radiographs):
-        for prediction in super().predict_radiographs(radiographs):
+    def predict_radiographs(self, radiographs, *, force=False):
+        for prediction in super().predict_radiographs(radiographs, force=force):
             stem = Path(prediction.path).stem
             reason = "looks odd" if stem in self.strange else ""
-            yield dataclasses.replace(prediction, prediction_set=self.sets[stem], refusal=reason)
+            yield dataclasses.replace(prediction, prediction_set=self.sets[stem], rejection=reason)
 
 
 @pytest.fixture
@@ -428,20 +429,20 @@ def reserved(predictor):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
-def test_prediction_sets_and_refusals_by_hand(reserved, records, tmp_path, suffix):
+def test_prediction_sets_and_rejections_by_hand(reserved, records, tmp_path, suffix):
     scores, table = evaluate.evaluate_source(reserved, records)
     values = {name: (estimate.value, estimate.trivial) for name, estimate in scores.metrics.items()}
     assert values["coverage"] == (3 / 4, 1)
     assert values["set_size"] == (6 / 4, 2)
-    assert values["refused"] == (1 / 4, None)
-    # What would be refused is judged all the same.
+    assert values["rejected"] == (1 / 4, None)
+    # What would be rejected is judged all the same.
     assert scores.images == 4
     plain, _ = evaluate.evaluate_source(
         FakePredictor(reserved.answers, trivial_masks=reserved.trivial_masks), records
     )
-    rest = {k: v for k, v in scores.metrics.items() if k not in ("coverage", "set_size", "refused")}
+    rest = {k: v for k, v in scores.metrics.items() if k not in ("coverage", "set_size", "rejected")}
     assert repr(plain.metrics) == repr(rest)  # some have no interval, and nan is not nan
-    assert table["refused"].tolist() == [0, 0, 0, 1]
+    assert table["rejected"].tolist() == [0, 0, 0, 1]
     _, file = evaluate.write_scores(tmp_path, [scores], [table], suffix=suffix)
     stored = read_per_image(file)
     assert stored["prediction_set"].tolist() == [
@@ -451,6 +452,9 @@ def test_prediction_sets_and_refusals_by_hand(reserved, records, tmp_path, suffi
         "NORMAL|PNEUMONIA",
     ]
     assert repr(evaluate.summarise(stored, reserved.classes, reserved.structures)) == repr(scores)
+    old = stored.rename(columns={"rejected": "refused"})  # as it was called before
+    again = evaluate.summarise(old, reserved.classes, reserved.structures)
+    assert repr(again.metrics["refused"]) == repr(scores.metrics["rejected"])
 
 
 def test_coverage_where_labels_are_not_exclusive(reserved, records):
@@ -467,5 +471,5 @@ def test_coverage_where_labels_are_not_exclusive(reserved, records):
 def test_what_the_model_does_not_know_is_not_reported(reserved, records):
     reserved.has_sets = reserved.refuses = False
     scores, table = evaluate.evaluate_source(reserved, records)
-    assert not {"coverage", "set_size", "refused"} & set(scores.metrics)
-    assert not {"prediction_set", "refused"} & set(table)
+    assert not {"coverage", "set_size", "rejected"} & set(scores.metrics)
+    assert not {"prediction_set", "rejected"} & set(table)

@@ -43,8 +43,10 @@ def test_files_one_structure(tmp_path: Path) -> None:
     assert summary == Summary(done=2, failed=0)
     assert seen == [(1, 2), (2, 2)]
     rows = _rows(out)
-    columns = ["path", "status", "predicted", "p_NORMAL", "p_PNEUMONIA", "area_px_lungs", "mask", "overlay"]
-    assert list(rows[0]) == [*columns, "error"]
+    classes = ["p_NORMAL", "threshold_NORMAL", "p_PNEUMONIA", "threshold_PNEUMONIA"]
+    columns = ["path", "status", "predicted", *classes, "area_px_lungs", "mask", "overlay"]
+    assert list(rows[0]) == [*columns, "rejection", "error"]
+    assert [float(row["threshold_PNEUMONIA"]) for row in rows] == [0.5, 0.5]
     assert [r["path"] for r in rows] == [str(source / "2.png"), str(source / "10.png")]
     assert [r["mask"] for r in rows] == ["masks/2.png", "masks/10.png"]
     assert [r["overlay"] for r in rows] == ["overlays/2.png", "overlays/10.png"]
@@ -147,7 +149,7 @@ def test_area_in_mm2_where_spacing_is_known(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", half())
     predict_files(predictor(), [tmp_path / "film.IMG", tmp_path / "a.png"], tmp_path / "out")
     film, other = _rows(tmp_path / "out")
-    assert list(film)[5:7] == ["area_px_lungs", "area_mm2_lungs"]
+    assert list(film)[7:9] == ["area_px_lungs", "area_mm2_lungs"]
     assert int(film["area_px_lungs"]) == 2048 * 2048
     assert float(film["area_mm2_lungs"]) == pytest.approx((2048 * 0.175) ** 2, abs=0.01)
     assert other["area_mm2_lungs"] == ""
@@ -309,15 +311,15 @@ def test_zip_and_force(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
         archive.write(file, "../../up/lateral.dcm")
     out = tmp_path / "out" / "deep"
-    assert predict_files(predictor(), [tmp_path / "s.zip"], out) == Summary(0, 1)
+    assert predict_files(predictor(), [tmp_path / "s.zip"], out) == Summary(0, 0, rejected=1)
     (row,) = _rows(out)
     assert row["path"] == f"{tmp_path / 's.zip'}/../../up/lateral.dcm"
     assert "a lateral view (View Position LL)" in row["error"]
     summary = predict_files(predictor(), [tmp_path / "s.zip"], out, force=True, formats=("png", "dicom"))
     assert summary == Summary(1, 0)
     (row,) = _rows(out)
-    assert row["status"] == "ok"
-    assert "answered on request, although it would be refused: a lateral view" in row["error"]
+    assert (row["status"], row["error"]) == ("ok", "")
+    assert row["rejection"] == "a lateral view (View Position LL)"
     assert row["mask"] == "masks/up/lateral.png"
     assert row["dicom"].startswith("dicom/up/lateral_seg.dcm|")
     outside = [p for p in tmp_path.rglob("*") if p.is_file() and out not in p.parents]
@@ -391,37 +393,38 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
     write_png(tmp_path / "in" / "c.png", half())
     out, model = tmp_path / "out", replace(predictor(), reliability=picky())
     summary = predict_files(model, [tmp_path / "in"], out)
-    assert summary == Summary(2, 0, refused=1)
-    # What failed is told first: a wrong path among hundreds that are refused.
+    assert summary == Summary(2, 0, rejected=1)
+    # What failed is told first: a wrong path among hundreds that are rejected.
     both = predict_files(model, [tmp_path / "in/b.png", tmp_path / "gone.png"], tmp_path / "more")
     assert [reason.rpartition(": ")[0] for reason in both.reasons] == [
         str(tmp_path / "gone.png"),
         str(tmp_path / "in/b.png"),
     ]
     rows = _rows(out)
-    assert [row["status"] for row in rows] == ["ok", "refused", "ok"]
+    assert [row["status"] for row in rows] == ["ok", "rejected", "ok"]
     assert [row["prediction_set"] for row in rows] == ["NORMAL|PNEUMONIA", "", "NORMAL|PNEUMONIA"]
     assert rows[1]["error"].startswith(f"{tmp_path / 'in' / 'b.png'}: is of one grey level")
     assert rows[1]["error"].endswith("or use --force")
-    assert {row for row in rows[1].values() if row} == {rows[1]["path"], "refused", rows[1]["error"]}
+    assert rows[1]["rejection"] == "is of one grey level throughout, so there is nothing to answer"
+    told = {name for name, cell in rows[1].items() if cell}
+    assert told == {"path", "status", "rejection", "error"}
     assert sorted(path.name for path in (out / "masks").iterdir()) == ["a.png", "c.png"]
     assert predict_files(model, [tmp_path / "in"], out, force=True) == Summary(3, 0, replaced=4)
     rows = _rows(out)
     assert [row["status"] for row in rows] == ["ok"] * 3
-    assert rows[0]["error"] == rows[2]["error"] == ""
-    assert (
-        "b.png: answered on request, although it would be refused: is of one grey level" in rows[1]["error"]
-    )
+    assert [row["error"] for row in rows] == [""] * 3
+    assert [row["rejection"][:20] for row in rows] == ["", "is of one grey level", ""]
     assert (out / "masks" / "b.png").is_file()
 
 
-def test_the_command_says_how_many_were_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_says_how_many_were_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
     save_model(tmp_path / "run" / "best.safetensors", spec.build().state_dict(), spec, {}, picky())
     write_png(tmp_path / "flat.png", np.zeros((40, 40), np.uint8))
     words = ("predict", tmp_path / "run", tmp_path / "flat.png", "--out", tmp_path / "out")
     answer = tiny.multimix(capsys, *words)
     assert answer.code == 1
-    assert answer.out == f"{tmp_path / 'out' / 'predictions.csv'}: 0 answered, 0 failed, 1 refused\n"
+    assert answer.out == f"{tmp_path / 'out' / 'predictions.csv'}: 0 answered, 0 failed, 1 rejected\n"
     answer = tiny.multimix(capsys, *words, "--force")
     assert (answer.code, answer.out.endswith(": 1 answered, 0 failed\n")) == (0, True)
+    assert "flat.png: answered on request, although rejected: is of one grey level" in answer.err

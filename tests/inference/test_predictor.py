@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import studies
 from bright import WIDTHS, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
 from multimix.inference.predictor import Predictor, load
@@ -142,18 +143,67 @@ def test_half_precision_answers_nearly_the_same(weights: tuple[Path, MultiMix]) 
         load(path, precision="fp8")
 
 
-def test_reliability_calibrates_decides_and_refuses() -> None:
+def test_reliability_calibrates_decides_and_rejects() -> None:
     images = [np.full((32, 32), level, np.float32) for level in (0.5, 0.9)]
     known = Reliability(2.0, (0.2, 0.8), 0.9, (0.76, 0.3), picky().familiarity)
-    answers = replace(predictor(), reliability=known)([*images, half()])
+    answers = replace(predictor(), reliability=known)([*images, half()], force=True)
     assert isinstance(answers, list)
     # Logits (0, ln 9) halved: (0, ln 3), so 1/4 and 3/4, which is below 0.8 : 0.2.
     assert answers[1].probabilities == pytest.approx({"NORMAL": 0.25, "PNEUMONIA": 0.75}, abs=1e-5)
     assert [a.predicted for a in answers] == ["NORMAL"] * 3
     assert [a.prediction_set for a in answers] == [("NORMAL",), ("NORMAL", "PNEUMONIA"), ("NORMAL",)]
-    assert "one grey level" in answers[0].refusal
-    assert answers[2].refusal == ""
+    assert [dict(a.thresholds) for a in answers] == [{"NORMAL": 0.2, "PNEUMONIA": 0.8}] * 3
+    assert (
+        answers[1].decision == "NORMAL 0.250 reaches its threshold 0.200, although PNEUMONIA is more probable"
+    )
+    assert "one grey level" in answers[0].rejection
+    assert [a.rejected for a in answers] == [True, True, False]
     assert answers[0].masks["lungs"].shape == (32, 32)
+
+
+def test_a_rejected_image_has_no_answer_unless_forced() -> None:
+    model, flat = replace(predictor(), reliability=picky()), np.full((32, 32), 0.9, np.float32)
+    nothing, answer = model([flat, half()])
+    assert "one grey level" in nothing.rejection
+    assert (nothing.predicted, nothing.decision, dict(nothing.probabilities)) == ("", "", {})
+    assert (dict(nothing.masks), nothing.saliency, nothing.prediction_set) == ({}, None, ())
+    assert (answer.rejection, answer.predicted) == ("", "NORMAL")
+    forced = model(flat, force=True)
+    assert isinstance(forced, Prediction)
+    assert (forced.rejection, forced.predicted) == (nothing.rejection, "PNEUMONIA")
+
+
+def test_a_lateral_view_is_rejected_and_costs_no_other_image_its_answer(tmp_path: Path) -> None:
+    frontal = studies.save(studies.dx(), tmp_path / "frontal.dcm")
+    lateral = studies.save(studies.dx(ViewPosition="LL", ViewCodeSequence=None), tmp_path / "lateral.dcm")
+    model = predictor()
+    answers = model([frontal, lateral])
+    assert isinstance(answers, list)
+    assert [a.rejection for a in answers] == ["", "a lateral view (View Position LL)"]
+    assert [bool(a.predicted) for a in answers] == [True, False]
+    assert answers[1].path == str(lateral)
+    forced = model(lateral, force=True)
+    assert isinstance(forced, Prediction)
+    assert (forced.rejected, bool(forced.predicted)) == (True, True)
+
+
+def test_the_decision_in_words() -> None:
+    def said(predicted: str, probabilities: dict[str, float], *thresholds: float) -> str:
+        known = dict(zip(probabilities, thresholds, strict=False))
+        return Prediction("", probabilities, predicted, {}, None, thresholds=known).decision
+
+    pair = {"NORMAL": 0.533, "PNEUMONIA": 0.467}
+    against = "PNEUMONIA 0.467 reaches its threshold 0.280, although NORMAL is more probable"
+    assert said("PNEUMONIA", pair, 0.72, 0.28) == against
+    assert said("NORMAL", pair, 0.5, 0.5) == "NORMAL 0.533 reaches its threshold 0.500"
+    three = {"a": 0.2, "b|c": 0.5, "d": 0.3}
+    assert said("b|c", three) == "b|c is the most probable class"
+    assert said("b|c", three, 0.5, 0.5, 0.5) == "b|c 0.500 reaches its threshold 0.500"
+    assert said("a|d", three, 0.1, 0.6, 0.3) == (
+        "a 0.200 reaches its threshold 0.100; d 0.300 reaches its threshold 0.300, although b|c is more probable"
+    )
+    assert said("none", three, 0.6, 0.6, 0.6) == "no class reaches its threshold"
+    assert said("", {}) == ""
 
 
 def test_reliability_where_labels_are_not_exclusive() -> None:
@@ -168,12 +218,12 @@ def test_reliability_where_labels_are_not_exclusive() -> None:
     assert answer.predicted == "none"
 
 
-def test_a_model_without_classes_refuses_too() -> None:
+def test_a_model_without_classes_rejects_too() -> None:
     known = Reliability(familiarity=picky().familiarity)
     model = MultiMix(widths=WIDTHS, bridge=False)
     answer = Predictor(model, (), ("lungs",), 32, reliability=known)(np.zeros((32, 32), np.uint8))
     assert isinstance(answer, Prediction)
-    assert "one grey level" in answer.refusal
+    assert "one grey level" in answer.rejection
     assert answer.prediction_set == ()
 
 

@@ -87,7 +87,7 @@ class Orthanc:
     def start(self) -> "Orthanc":
         """Start, and wait until it answers."""
         self.launch()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self.answers():
             assert self.process is not None
             if self.process.poll() is not None or time.monotonic() > deadline:

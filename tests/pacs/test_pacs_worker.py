@@ -240,7 +240,7 @@ def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: 
     receive(queue, flat, good)
     assert worker.run_once(60.0)
     assert (state(queue, flat), state(queue, good)) == ("failed", "sent")
-    assert reason(queue, flat).startswith("refused: is of one grey level")
+    assert reason(queue, flat).startswith("rejected: is of one grey level")
     row = queue.row(flat.SOPInstanceUID)
     assert row is not None
     assert queue.results(row) == []

@@ -12,7 +12,7 @@ from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Limits, Settings
 
-LIMITS = Limits(body_bytes=2**20, files=4, pixels=250_000, body_seconds=2.0, seconds=20.0)
+LIMITS = Limits(body_bytes=2**20, files=4, pixels=250_000)
 
 
 @pytest.fixture(scope="session")

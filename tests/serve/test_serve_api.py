@@ -59,6 +59,8 @@ def test_json_is_the_predictors_answer(client: httpx.Client, predictor: Predicto
             "height": 48,
             "width": 40,
             "predicted": expected.predicted,
+            "decision": expected.decision,
+            "thresholds": {"NORMAL": 0.5, "PNEUMONIA": 0.5},
             "probabilities": {k: round(p, 6) for k, p in expected.probabilities.items()},
             "area_px": {"lungs": expected.area_px("lungs")},
         }
@@ -156,7 +158,7 @@ def test_a_lateral_view_needs_force(client: httpx.Client):
     assert "use force=true" in refused.json()["detail"]
     forced = client.post(PREDICT, files=[part(data)], params={"force": True})
     assert forced.status_code == 200
-    assert "although it would be refused: a lateral view" in forced.json()["files"][0]["on_request"]
+    assert forced.json()["files"][0]["rejection"] == "A lateral view (View Position LL)"
 
 
 def test_good_files_are_answered_beside_bad_ones(client: httpx.Client):
@@ -291,29 +293,33 @@ def test_answers_are_not_held_back_for_receipts():
 
 @pytest.fixture(scope="module")
 def picky_client(run: Path, predictor: Predictor) -> Iterator[httpx.Client]:
-    """A client of a service whose model refuses images of one grey level."""
+    """A client of a service whose model rejects images of one grey level."""
     model = replace(predictor, reliability=picky())
     with client_of(create_app(model, about(run, model), Settings())) as client:
         yield client
 
 
-def test_an_image_unlike_those_learned_from_is_refused(picky_client: httpx.Client):
+def test_an_image_unlike_those_learned_from_is_rejected(picky_client: httpx.Client):
     flat = encoded("PNG", np.full((40, 40), 90, np.uint8))
     refusal = picky_client.post(PREDICT, files=[part(flat, "wall.png")])
     assert refusal.status_code == 422
     body = refusal.json()
     assert body["detail"].startswith("Is of one grey level")
-    assert body["files"] == [{"name": "wall.png", "status": "refused", "error": body["detail"]}]
+    reason = "Is of one grey level throughout, so there is nothing to answer"
+    assert body["detail"] == f"{reason}; check the image, or use force=true"
+    expected = {"name": "wall.png", "status": "rejected", "rejection": reason, "error": body["detail"]}
+    assert body["files"] == [expected]
     for format in ("mask", "overlay"):
         assert picky_client.post(PREDICT, files=[part(flat)], params={"format": format}).status_code == 422
     both = picky_client.post(PREDICT, files=[part(flat), part(encoded("PNG"))])
     assert both.status_code == 200
-    assert [file["status"] for file in both.json()["files"]] == ["refused", "ok"]
+    assert [file["status"] for file in both.json()["files"]] == ["rejected", "ok"]
     assert "mask" not in both.json()["files"][0]
     forced = picky_client.post(PREDICT, files=[part(flat)], params={"force": True})
     assert (forced.status_code, forced.json()["files"][0]["status"]) == (200, "ok")
-    assert "although it would be refused: is of one grey level" in forced.json()["files"][0]["on_request"]
-    assert 'multimix_images_total{status="refused"} 4.0' in picky_client.get("/metrics").text
+    assert forced.json()["files"][0]["rejection"] == reason
+    assert forced.json()["files"][0]["predicted"]
+    assert 'multimix_images_total{status="rejected"} 4.0' in picky_client.get("/metrics").text
 
 
 def test_prediction_sets_and_what_they_promise(picky_client: httpx.Client):

@@ -14,7 +14,7 @@ from services import client_of, encoded
 from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
-from multimix.serve.settings import Settings
+from multimix.serve.settings import Limits, Settings
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -154,16 +154,18 @@ def test_no_upload_touches_the_disk(client: httpx.Client, monkeypatch: pytest.Mo
     assert response.status_code == 200
 
 
-def test_a_body_that_stops_coming_is_refused_in_time(client: httpx.Client):
+def test_a_body_that_stops_coming_is_refused_in_time(run: Path, predictor: Predictor):
     head = (
         "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
         "Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
     )
-    with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
-        connection.sendall(head.encode())
-        answer = connection.recv(65536)
-    assert answer.startswith(b"HTTP/1.1 408")
-    assert client.get("/health").status_code == 200
+    impatient = Settings(limits=Limits(body_seconds=0.2))
+    with client_of(create_app(predictor, about(run, predictor), impatient)) as client:
+        with socket.create_connection((client.base_url.host, client.base_url.port or 0)) as connection:
+            connection.sendall(head.encode())
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert client.get("/health").status_code == 200
 
 
 def test_a_client_that_goes_away_harms_nobody(client: httpx.Client):

@@ -1,5 +1,5 @@
-"""Many clients at once, in short. How much faster that is depends on what else the machine does: see
-`benchmarks/serve_load.py`, which measures it."""
+"""Many clients at once, in short. How much faster that is, and how large the batches are, depends on what else the
+machine does: see `benchmarks/serve_load.py`, which measures it."""
 
 import os
 from pathlib import Path
@@ -19,7 +19,6 @@ def test_sixteen_clients_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with services.running(run, "--threads", "2") as (address, pid):
         load = measure(address, pid, clients=16, requests=48)
     assert load.errors == 0
-    assert load.batch > 2
     assert load.memory[-1] < 1.3 * load.memory[0]
 
 

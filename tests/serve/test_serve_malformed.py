@@ -326,7 +326,7 @@ def test_a_wrong_method_or_address(client: httpx.Client, method: str, path: str,
 def raw(client: httpx.Client, request: bytes) -> bytes:
     """What the server says to bytes that no HTTP library would send."""
     with socket.create_connection(
-        (client.base_url.host, client.base_url.port or 0), timeout=10
+        (client.base_url.host, client.base_url.port or 0), timeout=60
     ) as connection:
         connection.sendall(request)
         connection.shutdown(socket.SHUT_WR)

@@ -216,10 +216,11 @@ def test_aims_say_whether_they_were_reached(tables: ModuleType) -> None:
 
 def test_calibration_has_the_scores_that_there_are(tables: ModuleType) -> None:
     text, notes = tables.calibration_table(
-        {"kermany": entry(ece=0.03, coverage=0.91), "jsrt": entry(refused=0.0)}
+        {"kermany": entry(ece=0.03, coverage=0.91), "jsrt": entry(rejected=0.0), "old": entry(refused=0.5)}
     )
     assert "| kermany | 0.030 [0.020, 0.040] | 0.910 [0.900, 0.920] |  |" in text
     assert "| jsrt |  |  | 0.000" in text
+    assert "| old |  |  | 0.500" in text
     assert "Coverage" in notes
     assert tables.calibration_table({"jsrt": entry(dice_lungs=0.9)}) == ("", "")
 

@@ -86,8 +86,12 @@ def predict(
         click.echo(reason, err=True)
     if len(summary.reasons) > REASONS:
         click.echo(f"{len(summary.reasons) - REASONS} more reasons are in the table", err=True)
-    others = {"refused": summary.refused, "skipped": summary.skipped, "without DICOM objects": summary.partly}
+    others = {
+        "rejected": summary.rejected,
+        "skipped": summary.skipped,
+        "without DICOM objects": summary.partly,
+    }
     more = "".join(f", {count} {status}" for status, count in others.items() if count)
     click.echo(f"{out / 'predictions.csv'}: {summary.done} answered, {summary.failed} failed{more}")
-    if summary.failed or summary.refused or summary.partly:
+    if summary.failed or summary.rejected or summary.partly:
         raise SystemExit(1)

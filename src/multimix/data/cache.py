@@ -29,14 +29,10 @@ import platformdirs
 import torch
 
 from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
+from multimix.io.locks import lock_exclusive, lock_shared
 from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
-
-try:
-    import fcntl
-except ImportError:  # Windows: there nothing is removed
-    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
@@ -127,9 +123,7 @@ def _held(target: Path) -> io.BufferedReader | None:
         file = path.open("rb")
     except FileNotFoundError:
         return None
-    if fcntl is not None:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(file, fcntl.LOCK_SH)
+    lock_shared(file)
     with suppress(FileNotFoundError):
         # It may have been removed, and even built anew, before the lock was had.
         if os.path.samestat(os.fstat(file.fileno()), path.stat()):
@@ -161,13 +155,11 @@ def _make_room(folder: Path, limit: float) -> None:
 
 def _removed(place: Path) -> bool:
     """Whether the cache could be removed: not where it is in use, another user's, or locks are not to be had."""
-    if fcntl is None:
-        return False
     gone = place.with_name(f"building-{place.name}")  # so that what a kill leaves of it goes with its like
     try:
-        # Open for writing, as network file systems ask of who wants a lock for himself.
         with (place / "index.json").open("r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock_exclusive(file):
+                return False
             place.rename(gone)
     except OSError:
         return False

@@ -60,13 +60,15 @@ def evaluate_source(
     radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
-    for record, prediction in zip(judged, predictor.predict_radiographs(radiographs), strict=True):
+    for record, prediction in zip(
+        judged, predictor.predict_radiographs(radiographs, force=True), strict=True
+    ):
         row = _description(record, base)
         if classes:
             row |= _class_columns(prediction, predictor.classes, record.image)
             row |= {"prediction_set": "|".join(prediction.prediction_set)} if predictor.has_sets else {}
         if predictor.refuses:  # and is judged all the same: a score over fewer images is another score
-            row["refused"] = int(bool(prediction.refusal))
+            row["rejected"] = int(prediction.rejected)
         for structure in structures:
             if structure in record.masks:
                 row |= _mask_columns(prediction, record, structure, trivial)

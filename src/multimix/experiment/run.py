@@ -33,12 +33,12 @@ from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.predictor import Predictor, load
+from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.recipes import method
-from multimix.training.guards import alone
 from multimix.training.trainer import train
 from multimix.types import Record
 
@@ -80,7 +80,7 @@ def run_benchmark(
         named = (*spec.class_source, *spec.mask_source, *spec.cross_class_source, *spec.cross_mask_source)
         select(read_manifest(data), named, "test")  # what is not there is told before hours of learning
     _keep_spec(spec, out)
-    with alone(out):
+    with folder_lock(out):
         _run_cells(spec, _manifest(spec, data, out), out, processes, watch)
         ended = states(spec, out)
         write_table(out / "summary.csv", summary(out, spec.cells()))
@@ -240,7 +240,7 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
     named, several = Counter[str](), len(predictor.structures) > 1
     for record in records:
         radiograph = read_image(record.image, predictor.channels, force=True)
-        (answer,) = predictor.predict_radiographs([radiograph])
+        (answer,) = predictor.predict_radiographs([radiograph], force=True)
         name = f"{record.source}_{record.image.stem}"
         named[name] += 1
         name += f"_{named[name]}" if named[name] > 1 else ""

@@ -122,7 +122,8 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     """Write the pictures and objects of one answer and return its row."""
     job, prediction, radiograph = answer.job, answer.prediction, answer.radiograph
     row: dict[str, Any] = {"path": job.source.name, "status": answer.status, "error": answer.error}
-    if prediction is None or radiograph is None:
+    row["rejection"] = "" if prediction is None else prediction.rejection
+    if prediction is None or radiograph is None or answer.status == "rejected":
         return row
     if answer.header is not None and writer.algorithm is not None:
         try:
@@ -161,6 +162,7 @@ def _values(prediction: Prediction) -> dict[str, Any]:
     if prediction.prediction_set:
         row["prediction_set"] = "|".join(prediction.prediction_set)
     row |= {f"p_{name}": round(p, 6) for name, p in prediction.probabilities.items()}
+    row |= {f"threshold_{name}": round(t, 6) for name, t in prediction.thresholds.items()}
     for structure in prediction.masks:
         area = prediction.area_px(structure)
         row[f"area_px_{structure}"] = area
@@ -172,7 +174,9 @@ def _values(prediction: Prediction) -> dict[str, Any]:
 
 def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: bool) -> list[str]:
     """The header of the table."""
-    probabilities = [f"p_{name}" for name in predictor.classes]
+    point = predictor.reliability.operating_point(len(predictor.classes), predictor.multi_label)
+    kinds = ("p", "threshold") if point else ("p",)
+    probabilities = [f"{kind}_{name}" for name in predictor.classes for kind in kinds]
     units = ("px", "mm2") if has_spacing else ("px",)
     areas = [f"area_{unit}_{name}" for unit in units for name in predictor.structures]
     note = ["spacing_note"] if has_spacing else []
@@ -189,5 +193,6 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
         "mask",
         "overlay",
         *objects,
+        "rejection",
         "error",
     ]

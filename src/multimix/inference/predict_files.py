@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -50,8 +50,8 @@ class Summary:
     """Inputs whose row in the table says why they were not."""
     skipped: int = 0
     """Inputs that are multimix's own results."""
-    refused: int = 0
-    """Inputs unlike what the model learned from; their row says in what way."""
+    rejected: int = 0
+    """Inputs that the model is not for; their row says why."""
     partly: int = 0
     """Answered inputs without DICOM objects that were asked for; their row says why."""
     replaced: int = 0
@@ -59,7 +59,7 @@ class Summary:
     passed_over: tuple[str, ...] = ()
     """Per input folder with files of other kinds, how many of which."""
     reasons: tuple[str, ...] = field(default=(), compare=False)
-    """Why inputs failed, then why others were refused or lack DICOM objects that were asked for."""
+    """Why inputs failed, then why others were rejected or lack DICOM objects that were asked for."""
 
 
 def predict_files(
@@ -73,16 +73,17 @@ def predict_files(
 ) -> Summary:
     """Answer files, folders (searched recursively), DICOMDIR and zip files into the folder `out`.
 
-    out/predictions.csv has a row per input, in order: path, status ('ok', 'failed', 'refused' for images unlike
-    those that the model learned from, or 'skipped' for our own results), predicted, prediction_set (where the model
-    states a coverage), p_<class>, area_px_<structure> and, where the spacing is known, area_mm2_<structure> and
-    spacing_note (both at the input's own size), mask, overlay, dicom, error. A cell with several names joins them
-    by '|'. `formats` are of `answer_files.FORMATS`:
+    out/predictions.csv has a row per input, in order: path, status ('ok', 'failed', 'rejected' for images that the
+    model is not for, or 'skipped' for our own results), predicted, prediction_set (where the model states a
+    coverage), p_<class> and, where there is one, threshold_<class>, from which the class is decided,
+    area_px_<structure> and, where the spacing is known, area_mm2_<structure> and spacing_note (both at the input's
+    own size), mask, overlay, dicom, rejection (the reason, also of what was answered by `force`), error. A cell with
+    several names joins them by '|'. `formats` are of `answer_files.FORMATS`:
       png    masks are 0 and 255 in `masks/<name>.png` (`<name>_<structure>.png` with several structures),
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only
     An input that cannot be answered is a row with its reason; the others go on. `force` answers DICOM images
-    that do not call themselves frontal chest radiographs, and what would be refused; their row says so. The table
+    that do not call themselves frontal chest radiographs, and images unlike those learned from. The table
     is there from the start and, if the work is interrupted, holds the rows that are done; it takes the place of
     that of an earlier call, of which all files are removed. `progress` is told (done, total).
 
@@ -100,7 +101,7 @@ def predict_files(
         write_csv(table, [], columns)
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
-            read = _ahead(readers, partial(_read, predictor.channels, formats, force), jobs)
+            read = _ahead(readers, partial(_read, predictor.channels, formats), jobs)
             answers = _answers(predictor, _of_one_image(read, predictor.channels, len(formats) == 1), force)
             for row in _ahead(writers, partial(write_answer, writer), answers):
                 rows.append(row)
@@ -111,18 +112,23 @@ def predict_files(
             write_csv(table, rows, columns_for(predictor, formats, has_spacing))
     count = Counter(row["status"] for row in rows)
     partly = sum(row["status"] == "ok" and "dicom" in formats and not row.get("dicom") for row in rows)
-    told = (row for row in rows if row["status"] != "skipped" and row.get("error"))
-    reasons = tuple(row["error"] for row in sorted(told, key=lambda row: row["status"] != "failed"))
+    told = [row for row in rows if row["status"] != "skipped" and (row["error"] or row["rejection"])]
+    reasons = tuple(map(_told, sorted(told, key=lambda row: row["status"] != "failed")))
     return Summary(
         count["ok"],
         count["failed"],
         count["skipped"],
-        count["refused"],
+        count["rejected"],
         partly,
         replaced,
         passed_over,
         reasons,
     )
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """Why an input has no answer, or not all of one, or one that speaks against itself."""
+    return row["error"] or f"{row['path']}: {ON_REQUEST}: {row['rejection']}"
 
 
 def _passed_over(inputs: Sequence[Path], images: Collection[Path]) -> tuple[str, ...]:
@@ -174,12 +180,12 @@ def _job(predictor: Predictor, source: Source, error: str, taken: set[str]) -> J
         number += 1
 
 
-def _read(channels: int, formats: Collection[str], force: bool, job: Job) -> Answer:
+def _read(channels: int, formats: Collection[str], job: Job) -> Answer:
     """The radiograph, or why there is none."""
     if job.error:
         return Answer(job, status="failed", error=job.error)
     try:
-        radiograph = job.source.read(channels, force)
+        radiograph = job.source.read(channels, force=True)  # the predictor rejects
         header = job.source.header() if "dicom" in formats else None
     except OwnResult as error:
         return Answer(job, status="skipped", error=str(error))
@@ -233,17 +239,14 @@ def _answers(predictor: Predictor, read: Iterable[Answer], force: bool) -> Itera
     iterator = iter(read)
     while batch := list(islice(iterator, FILES_AT_ONCE)):
         radiographs = [a.radiograph for a in batch if a.radiograph is not None]
-        predictions = predictor.predict_radiographs(radiographs, FILES_AT_ONCE)
+        predictions = predictor.predict_radiographs(radiographs, FILES_AT_ONCE, force=force)
         for answer in batch:
             prediction = None if answer.radiograph is None else next(predictions)
-            if prediction is None or not prediction.refusal:
+            if prediction is None or not prediction.rejected or force:
                 yield replace(answer, prediction=prediction)
-            elif force:
-                reason = f"{answer.job.source.name}: {ON_REQUEST}: {prediction.refusal}"
-                yield replace(answer, prediction=prediction, error=answer.error or reason)
             else:
-                reason = f"{answer.job.source.name}: {prediction.refusal}; check the image, or use --force"
-                yield replace(answer, status="refused", error=reason)
+                reason = f"{answer.job.source.name}: {prediction.rejection}; check the image, or use --force"
+                yield replace(answer, status="rejected", prediction=prediction, error=reason)
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable[[_In], _Out], items: Iterable[_In]) -> Iterator[_Out]:

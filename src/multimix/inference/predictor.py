@@ -47,7 +47,7 @@ class Predictor:
     precision: str = "32-true"
     """'32-true', or 'bf16-mixed': about twice as fast where the processor has it, and off by what 16 bits round."""
     reliability: Reliability = Reliability()  # noqa: RUF009  a value, not a mutable
-    """Calibrates, decides, and refuses images unlike those learned from; by default none of it."""
+    """Calibrates, decides, and rejects images unlike those learned from; by default none of it."""
 
     @property
     def has_classes(self) -> bool:
@@ -69,42 +69,47 @@ class Predictor:
         """Whether the model knows which images it cannot answer."""
         return self.reliability.familiarity is not None
 
-    def __call__(self, inputs: Any) -> Prediction | list[Prediction]:
+    def __call__(self, inputs: Any, *, force: bool = False) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
 
         An input is a path, a Radiograph, or a NumPy array or tensor (H W), (C H W) or (H W 3) of uint8,
-        uint16 or float in [0, 1]. Raises ImageError where one of them cannot be read.
+        uint16 or float in [0, 1]. What the model is not for is rejected with a reason and no answer; `force` answers
+        it all the same. Raises ImageError where one of them cannot be read.
         """
         several = isinstance(inputs, (list, tuple)) or getattr(inputs, "ndim", 0) == 4
         sources = inputs if several else [inputs]
         radiographs = [as_radiograph(one, self.channels, f"input {i}") for i, one in enumerate(sources)]
-        answers = list(self.predict_radiographs(radiographs))
+        answers = list(self.predict_radiographs(radiographs, force=force))
         return answers if several else answers[0]
 
     def predict_radiographs(
-        self, radiographs: Iterable[Radiograph], batch_size: int = 16
+        self, radiographs: Iterable[Radiograph], batch_size: int = 16, *, force: bool = False
     ) -> Iterator[Prediction]:
-        """Answer in order, holding `batch_size` radiographs at a time; their sizes may differ."""
+        """Answer in order, holding `batch_size` radiographs at a time; their sizes may differ.
+
+        The answers to rejected images are empty but for the reason, unless `force`.
+        """
         for batch in _batches(radiographs, batch_size):
-            yield from self._answer(batch)
+            for prediction in self._answer(batch):
+                yield prediction if force else prediction.withheld()
 
     @torch.inference_mode()
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
         pixels = (torch.tensor(r.pixels, dtype=torch.float32) for r in batch)
         images = torch.stack([to_model_size(p, self.size) for p in pixels]).to(self.device)
         familiarity = self.reliability.familiarity
-        refusals = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
+        rejections = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
         if not self.has_classes:  # then nobody looks at the saliency, and the model may do without
             with self._autocast():
                 mask_logits = self.model.segment(images)
             nothing = [None] * len(batch)
-            return list(map(self._prediction, batch, nothing, mask_logits, nothing, refusals))
+            return list(map(self._prediction, batch, nothing, mask_logits, nothing, rejections))
         with self._autocast():
             output = self.model(images)
         logits = output.class_logits.double().cpu().numpy()
         probabilities = self.reliability.probabilities(logits, self.multi_label)
         return list(
-            map(self._prediction, batch, probabilities, output.mask_logits, output.saliency, refusals)
+            map(self._prediction, batch, probabilities, output.mask_logits, output.saliency, rejections)
         )
 
     def _autocast(self) -> torch.autocast:
@@ -116,9 +121,10 @@ class Predictor:
         probabilities: Float[np.ndarray, " K"] | None,
         mask_logits: Float[Tensor, "S h w"],
         saliency: Float[Tensor, "C h w"] | None,
-        refusal: str,
+        rejection: str,
     ) -> Prediction:
         by_class, masks = {}, {}
+        point = self.reliability.operating_point(len(self.classes), self.multi_label)
         decided: tuple[str, ...] = ()
         inside_set: tuple[str, ...] = ()
         if probabilities is not None:
@@ -139,8 +145,9 @@ class Predictor:
             saliency=None if saliency is None else _saliency(saliency, radiograph.size),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
+            thresholds=dict(zip(self.classes, point, strict=bool(point))),
             prediction_set=inside_set,
-            refusal=radiograph.against or refusal,
+            rejection=radiograph.against or rejection,
         )
 
 

@@ -33,6 +33,8 @@ class Job:
     radiograph: Radiograph
     stability: bool = False
     """Also answer the changed images."""
+    force: bool = False
+    """Answer it although the model is not for such images."""
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,14 @@ class Work:
 
 def _answer(predictor: Predictor, jobs: Sequence[Job]) -> list[Result]:
     radiographs = [job.radiograph for job in jobs]
-    predictions = list(predictor.predict_radiographs(radiographs, max(len(jobs), 1)))
-    return [
-        Result(prediction, _range(predictor, job.radiograph, prediction) if job.stability else None)
-        for job, prediction in zip(jobs, predictions, strict=True)
-    ]
+    predictions = predictor.predict_radiographs(radiographs, max(len(jobs), 1), force=True)
+    return [_result(predictor, *pair) for pair in zip(jobs, list(predictions), strict=True)]
+
+
+def _result(predictor: Predictor, job: Job, prediction: Prediction) -> Result:
+    if prediction.rejected and not job.force:
+        return Result(prediction.withheld())
+    return Result(prediction, _range(predictor, job.radiograph, prediction) if job.stability else None)
 
 
 def _range(
@@ -88,7 +93,7 @@ def _range(
         return None
     # At the model's own size, where masks and saliency of the changed images cost next to nothing.
     small = to_model_size(torch.tensor(radiograph.pixels), predictor.size).numpy()
-    changed = predictor.predict_radiographs([Radiograph(pixels) for pixels in changes(small)])
+    changed = predictor.predict_radiographs([Radiograph(pixels) for pixels in changes(small)], force=True)
     seen = [prediction.probabilities, *(answer.probabilities for answer in changed)]
     return {name: (min(p[name] for p in seen), max(p[name] for p in seen)) for name in predictor.classes}
 

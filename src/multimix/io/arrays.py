@@ -26,7 +26,7 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
     type is.
     """
     if isinstance(source, (str, os.PathLike)):
-        return read_image(Path(source), channels)
+        return read_image(Path(source), channels, force=True)  # what speaks against it is in the radiograph
     if isinstance(source, Radiograph):
         return replace(source, pixels=_with_channels(source.pixels, channels))
     if isinstance(source, Tensor):

@@ -59,10 +59,10 @@ class Metric:
     title: str
     """For people."""
     each: Literal["", "class", "structure"] = ""
-    """What there is one of each; of a structure the table itself has the values."""
+    """What there is one of each."""
     values: Callable[[Answers, int], Values | None] | None = None
     """Of each image, of the class of that index: the score is their mean. nan where an image does not count; None
-    where the answers cannot tell."""
+    where the answers cannot tell. Of a metric that has neither this nor `whole` the table itself holds the values."""
     whole: Callable[[Answers, int, Weights], Score] | None = None
     """Of all images together."""
     low: float = 0.0
@@ -144,7 +144,8 @@ METRICS = (
     Metric("hd95_px", "Hausdorff 95 %, px", "structure", high=np.inf, lower_is_better=True, digits=2),
     Metric("asd_mm", "surface distance, mm", "structure", high=np.inf, lower_is_better=True, digits=2),
     Metric("hd95_mm", "Hausdorff 95 %, mm", "structure", high=np.inf, lower_is_better=True, digits=2),
-    Metric("refused", "refused"),
+    Metric("rejected", "rejected"),
+    Metric("refused", "rejected"),  # in tables of before
 )
 """In the order of every table."""
 

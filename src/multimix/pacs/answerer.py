@@ -45,7 +45,8 @@ class Answerer:
         """
         images = [image for row in rows if (image := self._read(queue, row)) is not None]
         try:
-            predictions = list(self.predictor.predict_radiographs(image.radiograph for image in images))
+            radiographs = [image.radiograph for image in images]
+            predictions = list(self.predictor.predict_radiographs(radiographs, force=self.force))
         except Exception as error:
             if len(rows) > 1:
                 for row in rows:
@@ -65,15 +66,15 @@ class Answerer:
             if is_ours(dataset):
                 queue.ignore(row.uid, "is an answer of multimix")
                 return None
-            radiograph = read_image_bytes(data, row.uid, self.predictor.channels, self.force)
+            radiograph = read_image_bytes(data, row.uid, self.predictor.channels, force=True)
             return _Image(row, dataset, radiograph)
         except Exception as error:  # of pydicom and the decoders, on a damaged object
             _fail(queue, row, error)
         return None
 
     def _write(self, queue: Queue, image: "_Image", prediction: Prediction) -> None:
-        if prediction.refusal and not self.force:
-            reason = f"refused: {prediction.refusal}; check the image, or use --force"
+        if prediction.rejected and not self.force:
+            reason = f"rejected: {prediction.rejection}; check the image, or use --force"
             _fail(queue, image.row, ImageError(reason))
             return
         try:

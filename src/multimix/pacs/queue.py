@@ -4,22 +4,21 @@
     ignored                                   an answer of this program that came back as if it were an image
     failed                                    with the reason; the others go on
 
-Files    queue.db (SQLite, write-ahead log), incoming/*.dcm, results/*/*.dcm, lock
+Files    queue.db (SQLite, write-ahead log), incoming/*.dcm, results/*/*.dcm, .lock
 Order    A file is complete on the disk before the row says so, and is removed after the row no longer needs
          it; what a kill leaves between the two is removed when the queue is opened again.
 Patients Rows hold UIDs only. The images wait in a folder that only its owner can enter, until they are done.
 """
 
-import fcntl
 import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
 
-from multimix.errors import MultimixError, UsageError
+from multimix.errors import UsageError
+from multimix.io.locks import folder_lock
 from multimix.io.writers import atomic_write
 from multimix.pacs.outcomes import Image
 from multimix.pacs.rows import QueueView, Row, connect, hashed, unusable
@@ -35,20 +34,22 @@ CREATE TABLE IF NOT EXISTS results (uid TEXT PRIMARY KEY, image TEXT NOT NULL) W
 CREATE INDEX IF NOT EXISTS by_image ON results (image);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+BUSY = "another `multimix pacs run` works on this queue. Stop it, or give this one its own --queue."
 
 
 class Queue(QueueView):
     """The rows and files of one folder, for the one process that works on them."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or begin the queue in `folder`; MultimixError where another process uses it."""
+        """Open or begin the queue in `folder`; UsageError where another process uses it."""
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._held = _hold(folder)
         except OSError as error:
             raise UsageError(
                 f"{folder}: cannot hold a queue ({error.strerror}). Choose another --queue."
             ) from error
+        self._held = ExitStack()
+        self._held.enter_context(folder_lock(folder, BUSY, patience=0.0))
         try:
             if not (folder / "queue.db").exists():
                 _begin(folder)
@@ -226,16 +227,3 @@ def _begin(folder: Path) -> None:
             db.executescript(_SCHEMA)
         finally:
             db.close()
-
-
-def _hold(folder: Path) -> IO[str]:
-    """A lock that ends with this process, however it ends."""
-    file = (folder / "lock").open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise MultimixError(
-            f"{folder}: another `multimix pacs run` works on this queue. Stop it, or give this one its own --queue."
-        ) from error
-    return file

@@ -50,6 +50,10 @@ class Reliability:
         scaled = logits.astype(np.float64) / self.temperature
         return _sigmoid(scaled) if multi_label else _softmax(scaled)
 
+    def operating_point(self, classes: int, multi_label: bool) -> tuple[float, ...]:
+        """Per class the probability from which it is decided; empty where the largest probability decides."""
+        return self.thresholds or ((0.5,) * classes if multi_label or classes == 2 else ())
+
     def decide(self, probabilities: Values, multi_label: bool) -> Bool[np.ndarray, "N K"]:
         """The classes that the answer says: one per image, or any number where they are not exclusive."""
         if multi_label:

@@ -16,12 +16,11 @@ from PIL import Image
 
 from multimix.errors import ImageError
 from multimix.inference.stability import STABILITY, Result
-from multimix.io.dicom.header import ON_REQUEST
 from multimix.io.dicom.objects import Algorithm, answer_objects
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom
-from multimix.serve.decode import NAME
+from multimix.serve.decode import NAME, sentence
 from multimix.types import Prediction, Radiograph
 
 Format = Literal["json", "mask", "overlay", "saliency", "dicom"]
@@ -62,9 +61,11 @@ def failed(name: str, reason: str) -> Answer:
     return Answer({"name": name, "status": "failed", "error": reason})
 
 
-def refused(name: str, reason: str) -> Answer:
-    """The answer for an image that is none of those that the model can answer."""
-    return Answer({"name": name, "status": "refused", "error": reason})
+def rejected(name: str, prediction: Prediction) -> Answer:
+    """The answer for an image that the model is not for."""
+    reason = sentence(prediction.rejection)
+    error = f"{reason}; check the image, or use force=true"
+    return Answer({"name": name, "status": "rejected", "rejection": reason, "error": error})
 
 
 def build(
@@ -73,14 +74,17 @@ def build(
     """The answer for one image. Raises ImageError where it cannot have the format that is wanted."""
     prediction = result.prediction
     line: dict[str, Any] = {"name": name, "status": "ok"}
-    if prediction.refusal:
-        line["on_request"] = f"{ON_REQUEST}: {prediction.refusal}"
+    if prediction.rejected:
+        line["rejection"] = sentence(prediction.rejection)
     line["height"], line["width"] = radiograph.size
     if prediction.probabilities:
         line["predicted"] = prediction.predicted
+        line["decision"] = prediction.decision
         if prediction.prediction_set:
             line["prediction_set"] = list(prediction.prediction_set)
         line["probabilities"] = {k: round(p, 6) for k, p in prediction.probabilities.items()}
+        if prediction.thresholds:
+            line["thresholds"] = {k: round(t, 6) for k, t in prediction.thresholds.items()}
     if result.p_range is not None:
         line["p_range"] = {k: [round(low, 6), round(high, 6)] for k, (low, high) in result.p_range.items()}
         line["p_range_of"] = STABILITY

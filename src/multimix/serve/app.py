@@ -106,7 +106,7 @@ def _add_predict(app: FastAPI) -> None:
         ] = False,
         force: Annotated[
             bool,
-            Query(description="Take lateral views, other body parts and images unlike those learned from."),
+            Query(description="Answer lateral views, other body parts and images unlike those learned from."),
         ] = False,
     ) -> Response:
         wanted = Wanted(format, mask, saliency, overlay, image, stability, force)

@@ -46,20 +46,18 @@ def declared_pixels(data: bytes, limit: int) -> int:
     return height * width
 
 
-def decode(data: bytes, channels: int, *, force: bool = False) -> Radiograph:
+def decode(data: bytes, channels: int) -> Radiograph:
     """The radiograph of a file that `declared_pixels` let pass, with 1 or 3 `channels`. Raises ImageError.
 
-    `force` takes a DICOM image that says it is a lateral view or of another body part.
+    What its DICOM header says against it stands in `against`, so that the predictor can reject it.
     """
-    return read_image_bytes(data, NAME, channels, force)
+    return read_image_bytes(data, NAME, channels, force=True)
 
 
 def reason(error: ImageError) -> str:
     """The message without the stand-in name, as a sentence, with this service's words for the command's options."""
     words = str(error).removeprefix(f"{NAME}: ")
-    return sentence(
-        words.replace("use --force", "use force=true").replace("use --format png", "ask for another format")
-    )
+    return sentence(words.replace("use --format png", "ask for another format"))
 
 
 def sentence(text: str) -> str:

@@ -16,7 +16,10 @@ class Metrics:
             "multimix_requests", "Requests to /v1/predict by HTTP status.", ["status"], registry=self.registry
         )
         self.images = Counter(
-            "multimix_images", "Images by outcome, ok, failed or refused.", ["status"], registry=self.registry
+            "multimix_images",
+            "Images by outcome, ok, failed or rejected.",
+            ["status"],
+            registry=self.registry,
         )
         self.seconds = Histogram(
             "multimix_request_seconds",

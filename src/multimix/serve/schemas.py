@@ -17,7 +17,9 @@ FILE_EXAMPLE: dict[str, Any] = {
     "width": 1789,
     "predicted": "PNEUMONIA",
     "prediction_set": ["PNEUMONIA"],
+    "decision": "PNEUMONIA 0.858 reaches its threshold 0.280",
     "probabilities": {"NORMAL": 0.142033, "PNEUMONIA": 0.857967},
+    "thresholds": {"NORMAL": 0.720323, "PNEUMONIA": 0.279677},
     "p_range": {"NORMAL": [0.097112, 0.180231], "PNEUMONIA": [0.819769, 0.902888]},
     "p_range_of": STABILITY,
     "area_px": {"lungs": 812345},
@@ -52,13 +54,12 @@ class FileAnswer(BaseModel):
     """One image: fields that the model or the file cannot give are left out."""
 
     name: str
-    status: Literal["ok", "failed", "refused"] = Field(
-        description="refused: the image is unlike those that the model learned from."
+    status: Literal["ok", "failed", "rejected"] = Field(
+        description="rejected: the model is not for such an image, and force was not given."
     )
-    error: str | None = Field(None, description="Why there is no answer.")
-    on_request: str | None = Field(
-        None,
-        description="With force: why the image would have been refused, had the answer not been asked for.",
+    error: str | None = Field(None, description="Why there is no answer, and what to do.")
+    rejection: str | None = Field(
+        None, description="Why the model is not for this image; with force beside the answer."
     )
     height: int | None = Field(None, description="Pixels, after the image was turned upright.")
     width: int | None = None
@@ -69,7 +70,11 @@ class FileAnswer(BaseModel):
     prediction_set: list[str] | None = Field(
         None, description="The classes not ruled out at the coverage that the model's card states."
     )
+    decision: str | None = Field(None, description="How predicted follows from the probabilities.")
     probabilities: dict[str, float] | None = None
+    thresholds: dict[str, float] | None = Field(
+        None, description="The probability from which a class is decided; without it the largest decides."
+    )
     p_range: dict[str, tuple[float, float]] | None = Field(None, description="With stability=true.")
     p_range_of: str | None = Field(None, description="What p_range is the range of.")
     area_px: dict[str, int] | None = Field(None, description="Structure -> pixels of the image itself.")

@@ -15,10 +15,10 @@ from multimix.errors import ImageError
 from multimix.inference.predictor import Predictor
 from multimix.inference.stability import Job, Result, Work
 from multimix.serve.about import About
-from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, refused, zipped
+from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, rejected, zipped
 from multimix.serve.batching import Batcher
 from multimix.serve.budget import Budget
-from multimix.serve.decode import declared_pixels, decode, reason, sentence
+from multimix.serve.decode import declared_pixels, decode, reason
 from multimix.serve.guard import Refused
 from multimix.serve.metrics import Metrics
 from multimix.serve.settings import Limits
@@ -111,19 +111,19 @@ class Service:
                 pixels = await self._in_thread(declared_pixels, upload.data, self.limits.pixels)
             async with self._pixels.hold(pixels):
                 with self._batcher.coming():
-                    radiograph = await self._in_thread(self._decode, upload.data, wanted.force)
-                    future = self._batcher.submit(Job(radiograph, wanted.stability))
+                    radiograph = await self._in_thread(self._decode, upload.data)
+                    future = self._batcher.submit(Job(radiograph, wanted.stability, wanted.force))
                 result = await asyncio.wrap_future(future)
-                if (refusal := result.prediction.refusal) and not wanted.force:
-                    return refused(upload.name, sentence(f"{refusal}; check the image, or use force=true"))
+                if result.prediction.rejected and not wanted.force:
+                    return rejected(upload.name, result.prediction)
                 return await self._in_thread(
                     build, upload.name, upload.data, radiograph, result, wanted, self.about.algorithm
                 )
         except ImageError as error:
             return failed(upload.name, reason(error))
 
-    def _decode(self, data: bytes, force: bool) -> Any:
-        return decode(data, self.predictor.channels, force=force)
+    def _decode(self, data: bytes) -> Radiograph:
+        return decode(data, self.predictor.channels)
 
     def _respond(self, answers: list[Answer], wanted: Wanted) -> Response:
         document = self._document(answers)

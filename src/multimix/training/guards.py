@@ -1,46 +1,15 @@
-"""What a long run is guarded against from outside: Ctrl-C within a step, memory that ends, a second process."""
+"""What a long run is guarded against from outside: Ctrl-C within a step, and memory that ends."""
 
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 
 import torch
-from filelock import FileLock, Timeout
 
 from multimix.config import RunConfig
-from multimix.errors import MultimixError, TrainingError, UsageError
-
-LOCK = ".lock"
-"""Held by the process that writes into a folder; hidden, empty, and free again when that process ends, however."""
-PATIENCE = 10.0
-"""Seconds to wait for a folder: so long a cell may go on after its benchmark was killed, a step being the least."""
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """No other process writes into `folder` meanwhile, which is made as needed.
-
-    UsageError where one does, MultimixError where nobody can.
-    """
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise UsageError(
-            f"{folder}: another process is at work in this folder. Wait for its end, stop it, or choose another --out."
-        ) from error
-    except OSError as error:
-        raise MultimixError(
-            f"{folder}: cannot be written ({error.strerror}). Choose another folder or change its permissions."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
+from multimix.errors import TrainingError
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.io.locks import folder_lock
 from multimix.io.writers import atomic_write, write_json
 from multimix.networks.load import (
     BEST,
@@ -39,7 +40,7 @@ from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
 from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
-from multimix.training.guards import alone, deferred_interrupt, enough_memory
+from multimix.training.guards import deferred_interrupt, enough_memory
 from multimix.training.prepare import Prepared, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
@@ -313,7 +314,7 @@ def train(
     """
     _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
-    with alone(folder), enough_memory(config):
+    with folder_lock(folder), enough_memory(config):
         _describe(config, prepared, folder, resume)
         trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
         trainer.run(report)

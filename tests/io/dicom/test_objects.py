@@ -165,13 +165,13 @@ def test_what_was_answered_on_request_says_so_everywhere(tmp_path: Path) -> None
     assert radiograph.against == "a lateral view (View Position LL)"
     plain = studies.dx()
     for image, words in ((source, radiograph.against), (plain, "looks turned")):
-        answer = replace(_answer(radiograph), refusal=words)
+        answer = replace(_answer(radiograph), rejection=words)
         segmentation, report, overlay = answer_objects(image, answer, radiograph.pixels, ALGORITHM)
         assert segmentation.ContentDescription.endswith("on request")
         report.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
         text = pydicom.dcmread(tmp_path / "sr.dcm").to_json()
-        assert f"although it would be refused: {words}" in text
-        assert f"although it would be refused: {words}" in overlay.ImageComments
+        assert f"although rejected: {words}" in text
+        assert f"although rejected: {words}" in overlay.ImageComments
         normal = answer_objects(plain, _answer(radiograph), radiograph.pixels, ALGORITHM)[-1]
         assert (overlay.pixel_array != normal.pixel_array).any()
         assert "on request" not in normal.ImageComments

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MANUFACTURER = "multimix"
 """Manufacturer (0008,0070) of every object that multimix writes."""
 
-ON_REQUEST = "answered on request, although it would be refused"
+ON_REQUEST = "answered on request, although rejected"
 """Before the reason, in what is said of an image that `--force` had answered."""
 
 _RADIOGRAPHS = {"", "CR", "DX", "DR", "RG", "OT", "SC"}  # OT: what secondary captures usually carry

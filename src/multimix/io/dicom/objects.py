@@ -42,11 +42,11 @@ def answer_objects(
 
     `source` is the image's header, its pixels need not be there; `pixels` in [0, 1] is what the overlay is
     drawn on. Every object refers to `source` and carries its patient and study; what `source` lacks of these
-    is left empty. Of an image that is answered although it would be refused, every object says so. Raises
+    is left empty. Of an image that is answered although it was rejected, every object says so. Raises
     ImageError where `source` has not what a reference needs (`cleaned`), or is of another size than the prediction.
     """
-    refusal = prediction.refusal
-    remark = f"{ON_REQUEST.capitalize()}: {refusal}" if refusal else ""
+    rejection = prediction.rejection
+    remark = f"{ON_REQUEST.capitalize()}: {rejection}" if rejection else ""
     clean = cleaned(source, prediction.path)
     size = (int(clean.Rows), int(clean.Columns))
     if any(mask.shape != size for mask in prediction.masks.values()) or pixels.shape[1:] != size:
@@ -110,7 +110,7 @@ def _overlay(
     algorithm: Algorithm,
     remark: str,
 ) -> SCImage:
-    words = f"{WARNING}, refused: on request" if remark else WARNING
+    words = f"{WARNING}, rejected: on request" if remark else WARNING
     picture = _warned(overlay(pixels, prediction.masks, prediction.saliency), words)
     probable = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
     capture = SCImage.from_ref_dataset(

@@ -29,7 +29,7 @@ def read_dicom(
     stream: Stream, name: str, *, force: bool = False
 ) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None, str, str]:
     """Pixels in [0, 1] (one channel, or three where the file has colour), mm per pixel, what that is worth, and why it
-    would have been refused without `force`.
+    would have been rejected without `force`.
 
     `stream` is the file, at its beginning; errors call it `name`. Raises ImageError where pydicom is missing,
     or the file is damaged, has several frames, no pixels, a compression or colour space that cannot be

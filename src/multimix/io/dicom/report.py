@@ -106,7 +106,8 @@ def _decided(prediction: Prediction) -> list[str]:
     """The answer in words, as the probabilities alone may suggest another: it is decided at an operating point."""
     if not prediction.probabilities:
         return []
-    said = [f"Answer: {'none of the classes' if prediction.predicted == NONE else prediction.predicted}"]
+    answered = "none of the classes" if prediction.predicted == NONE else prediction.predicted
+    said = [f"Answer: {answered}", f"Decision: {prediction.decision}"]
     if prediction.prediction_set:
         said.append(f"Not ruled out: {', '.join(prediction.prediction_set)}")
     return said
