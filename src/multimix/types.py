@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from multimix.errors import UsageError
-from multimix.metrics.classification import NONE  # noqa: F401, a carrier's word
+from multimix.metrics.classification import NONE
 
 
 class Report(Protocol):

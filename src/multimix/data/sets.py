@@ -6,7 +6,7 @@ from pathlib import Path
 
 from multimix.config import DataConfig
 from multimix.data.manifest import read_manifest
-from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
+from multimix.data.splits import choose_classes, choose_masks, fingerprint, refuse_leaks, select
 from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.recipes import Method
 from multimix.types import NONE, Record
@@ -27,6 +27,8 @@ class TrainingSets:
     search for leaks."""
     classes: tuple[str, ...]
     structures: tuple[str, ...]
+    test: str = ""
+    """Fingerprint of the test images of these sources with their labels and masks, of which training sees no more."""
 
     def roles(self) -> Mapping[str, Sequence[Record]]:
         """Role name -> records, as written beside the run."""
@@ -60,7 +62,13 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
         everything=[hidden(r) for r in used],
         classes=classes,
         structures=structures,
+        test=fingerprint_of_test(used),
     )
+
+
+def fingerprint_of_test(records: Sequence[Record]) -> str:
+    """`fingerprint` of the test images among the records, with what they are judged by."""
+    return fingerprint([record for record in records if record.split == "test"])
 
 
 def hidden(record: Record) -> Record:

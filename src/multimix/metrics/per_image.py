@@ -139,11 +139,10 @@ def scored(
         found |= _class_scores(rows, answers(rows, classes, multi_label))
     for structure in structures:
         found |= _mask_scores(mask_rows(table, structure), structure)
-    if "refused" in table and table["refused"].notna().all():
-        values = table["refused"].to_numpy(np.float64)
-        found["refused"] = Scored(
-            metric_of("refused"), table, partial(classification.mean, values), values, None
-        )
+    for name in ("rejected", "refused"):
+        if name in table and table[name].notna().all():
+            values = table[name].to_numpy(np.float64)
+            found[name] = Scored(metric_of(name), table, partial(classification.mean, values), values, None)
     return found
 
 

@@ -35,7 +35,7 @@ QUESTIONS = (
     Question(
         "both-tasks",
         "Does learning both tasks in one model help?",
-        (("umtl", "enc"), ("umtl", "u-net")),
+        (("umtl", "enc"), ("umtl", "u-net"), ("umtl-s", "u-net")),
     ),
     Question("multimix", "Is MultiMix better than the best supervised method?", (("multimix", ""),)),
     Question(

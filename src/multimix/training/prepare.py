@@ -66,6 +66,7 @@ class Prepared:
             "data": {
                 "fingerprint": fingerprint(self.sets.everything + known),
                 "pixels": self._pixel_fingerprint(),
+                "test": self.sets.test,
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
             },
             "classes": list(self.sets.classes),

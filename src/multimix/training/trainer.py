@@ -340,6 +340,7 @@ def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
         ) from error
+    before = {"test": data["test"]} | before  # which runs of before did not note
     if before != data:
         changed = [name for name in data if before.get(name) != data[name]]
         raise SplitError(

@@ -17,7 +17,7 @@ import torch
 from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.manifest import SPLITS, read_manifest
-from multimix.data.sets import TrainingSets, hidden
+from multimix.data.sets import TrainingSets, fingerprint_of_test, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
 from multimix.networks.load import BEST, LoadedModel, load_model
@@ -204,6 +204,7 @@ class Material:
             everything=[hidden(record) for record in self.used],
             classes=spec.classes,
             structures=spec.structures,
+            test=fingerprint_of_test(self.used),
         )
 
     @cached_property
