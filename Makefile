@@ -28,6 +28,7 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/python tools/paper_map.py --check
 	$(BIN)/python tools/results_page.py --check
+	$(BIN)/python tools/layers.py --check
 
 # Renew constraints.txt from what is installed now.
 lock: setup

@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from multimix.inference.predictor import Predictor
+from multimix.inference.torch_backend import predictor_of
 from multimix.networks.model import MultiMix
 from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
 from multimix.reliability.ood import Familiarity, Gaussian
+from multimix.weights.file import ModelSpec
 
 WIDTHS = (2, 2, 2, 2, 2)
 
@@ -36,7 +38,8 @@ class Thresholds(MultiMix):
 def predictor(*structures: str, multi_label: bool = False) -> Predictor:
     """A predictor of `structures`, 'lungs' where none is named, and the classes NORMAL and PNEUMONIA."""
     names = structures or ("lungs",)
-    return Predictor(Thresholds(len(names)), ("NORMAL", "PNEUMONIA"), names, 32, multi_label=multi_label)
+    spec = ModelSpec(("NORMAL", "PNEUMONIA"), names, 32, multi_label=multi_label)
+    return predictor_of(Thresholds(len(names)), spec)
 
 
 def half(height: int = 60, width: int = 40, value: int = 255) -> np.ndarray:

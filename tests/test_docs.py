@@ -48,6 +48,7 @@ def test_links_to_files_lead_somewhere(page: Path):
 
 
 def test_every_item_of_the_paper_is_claimed_once_and_the_map_is_current():
+    pytest.importorskip("torch")  # the docstrings of the network are read too
     spec = importlib.util.spec_from_file_location("paper_map", ROOT / "tools" / "paper_map.py")
     assert spec is not None
     assert spec.loader is not None

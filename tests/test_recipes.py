@@ -6,7 +6,7 @@ import pytest
 
 from multimix.config import RunConfig
 from multimix.errors import UsageError
-from multimix.recipes import ABLATIONS, METHODS, OURS, PAPER_METHODS, RECIPES, Method, method, recipe
+from multimix.recipes import ABLATIONS, METHODS, OURS, PAPER_METHODS, RECIPES, STYLED, Method, method, recipe
 
 FLAGS = ("classify", "segment", "bridge", "pseudo_labels", "consistency")
 
@@ -32,7 +32,17 @@ def test_a_row_of_the_table(name: str, printed: str, flags: str):
 
 def test_the_papers_table_has_eight_rows():
     assert len(PAPER_METHODS) == 8
-    assert len(set(METHODS.values())) == len(METHODS) == 8 + len(ABLATIONS)
+    assert len(set(METHODS.values())) == len(METHODS) == 8 + len(ABLATIONS) + len(STYLED)
+
+
+def test_the_strongest_baselines_use_no_unlabelled_image():
+    for row in STYLED.values():
+        assert not any((row.pseudo_labels, row.consistency, row.teacher, row.mask_teacher))
+        assert row.style
+    # Two rows with the same flags: one is an ablation of the default, the other is tuned for itself.
+    assert replace(STYLED["umtl-s-style"], name="") == replace(
+        ABLATIONS["multimix-plus-no-pseudo-labels"], name=""
+    )
 
 
 def test_each_ablation_leaves_one_ingredient_out_or_adds_one():

@@ -436,3 +436,17 @@ def test_intervals_hold_their_nominal_coverage(simulation):
     assert 0.90 <= found["compare"] <= 0.99
     assert found["(seeds resampled)"] < 0.88
     assert 0.90 <= simulation.paired(simulation.auc_pairs, 3, 0.35, 0.5, 100)["compare"] <= 1
+
+
+def test_patients_that_are_not_known_give_no_interval() -> None:
+    """Where one patient may have several images, resampling images would pretend to know."""
+    values = np.arange(20) / 20
+    known, unknown = [f"p{i}" for i in range(20)], [f"?images/{i}" for i in range(20)]
+    assert estimate(known, lambda w: w @ values / w.sum(axis=1)).low < 0.475
+    for patients in (unknown, [*known[:19], "?images/19"]):
+        found = estimate(patients, lambda w: w @ values / w.sum(axis=1))
+        assert found.value == pytest.approx(0.475)
+        assert np.isnan([found.low, found.high]).all()
+        difference = paired_difference(patients, [lambda w: w[:, 0]], [lambda w: w[:, 1]])
+        assert np.isnan([difference.low, difference.high, difference.p]).all()
+        assert needed(difference).patients is None

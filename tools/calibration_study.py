@@ -30,11 +30,12 @@ from scipy.stats import t
 from multimix.config import RunConfig
 from multimix.experiment.cells import Cell, read_benchmark
 from multimix.metrics.classification import calibration_error
-from multimix.networks.load import BEST, load_model
+from multimix.networks.load import load_model
 from multimix.reliability.calibration import Reliability, best_temperature
 from multimix.training.augment import strong_view
 from multimix.training.prepare import prepare
 from multimix.training.seeds import generator
+from multimix.weights.file import BEST
 
 VIEWS = 8
 """Views of a validation image, so that the draw of views hardly moves the temperature."""

@@ -19,7 +19,7 @@ from multimix.errors import ManifestError
 from multimix.inference.predictor import Predictor
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import read_per_image
 from multimix.io.writers import write_png
 from multimix.types import Record
 
@@ -97,7 +97,7 @@ def draw(data: Path, results: Path = RESULTS, folder: Path = FOLDER) -> list[Pat
 
 def _tile(predictor: Predictor, record: Record, row: pd.Series) -> np.ndarray:
     """One failure (H W 3): the image, the answer over it, and two lines of words."""
-    radiograph = read_image(record.image, predictor.channels)
+    radiograph = read_image(record.image, predictor.spec.channels)
     prediction = next(predictor.predict_radiographs([radiograph], force=True))
     masks, saliency = dict(prediction.masks), prediction.saliency
     if row["source"] == "kermany_v7":

@@ -12,8 +12,17 @@ from pathlib import Path
 
 from multimix.io.writers import atomic_write
 
-FILES = ("per_image.parquet", "scores.json", "run/split.csv", "run/run.json", "run/log.jsonl", "cell.json")
-"""Of a cell, in the order of copying: the one that says it is finished comes last."""
+FILES = (
+    "per_image.parquet",
+    "scores.json",
+    "seal.jsonl",
+    "run/split.csv",
+    "run/run.json",
+    "run/log.jsonl",
+    "cell.json",
+)
+"""Of a cell, in the order of copying: the one that says it is finished comes last. The log of looks is there only where
+the test part is sealed."""
 
 
 def main() -> None:
@@ -33,6 +42,8 @@ def main() -> None:
     for cell in cells:
         target = given.results / cell.name
         for name in FILES:
+            if name == "seal.jsonl" and not (cell / name).is_file():
+                continue
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             with atomic_write(target / name) as part:
                 shutil.copyfile(cell / name, part)

@@ -25,7 +25,8 @@ from card_failures import described, draw, failures
 from card_tables import AXES, aims, calibration_table, class_table, data_table, group_tables, mask_table
 
 from multimix.errors import ManifestError, MultimixError
-from multimix.io.tables import read_per_image, write_table
+from multimix.io.run_folder import read_per_image
+from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -145,12 +145,12 @@ def print_sources(
     print("| --- | ---: |", " | ".join(["---:"] * len(CHANGES)), "|")
     for source, records in sources.items():
         images = [
-            torch.from_numpy(read_image(r.image, predictor.channels, force=True).pixels) for r in records
+            torch.from_numpy(read_image(r.image, predictor.spec.channels, force=True).pixels) for r in records
         ]
         random = generator(0, "boxes", source)
         shares = []
         for change in CHANGES.values():
-            count = refused(familiarity, [change(image, random) for image in images], predictor.size)
+            count = refused(familiarity, [change(image, random) for image in images], predictor.spec.size)
             shares.append(f"{100 * count / len(images):.1f} %")
         print(f"| {source} | {len(images)} |", " | ".join(shares), "|", flush=True)
 
@@ -158,8 +158,8 @@ def print_sources(
 def print_pictures(predictor: Predictor, familiarity: Familiarity) -> None:
     """The share of other pictures that is rejected."""
     print("\n| picture | number | rejected |\n| --- | ---: | ---: |")
-    for kind, images in pictures(predictor.channels):
-        count = refused(familiarity, images, predictor.size)
+    for kind, images in pictures(predictor.spec.channels):
+        count = refused(familiarity, images, predictor.spec.size)
         print(f"| {kind} | {len(images)} | {100 * count / len(images):.1f} % |", flush=True)
 
 
@@ -169,10 +169,10 @@ def print_classes(predictor: Predictor, sources: Mapping[str, list[Record]]) -> 
         "\n| source | images | ECE | without | balanced accuracy | without | coverage | of each class | set size |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |")
-    known, classes = predictor.reliability, predictor.classes
+    known, classes = predictor.reliability, predictor.spec.classes
     for source, records in sources.items():
         judged = [r for r in records if r.label in classes]
-        if predictor.multi_label or not judged:
+        if predictor.spec.multi_label or not judged:
             continue
         labels = np.array([classes.index(r.label or "") for r in judged])
         member, logits = np.eye(len(classes), dtype=int)[labels], class_logits(predictor, judged)
@@ -196,8 +196,8 @@ def class_logits(predictor: Predictor, records: Sequence[Record]) -> np.ndarray:
     answers = []
     with torch.inference_mode():
         for record in records:
-            pixels = read_image(record.image, predictor.channels, force=True).pixels
-            image = to_model_size(torch.from_numpy(pixels), predictor.size)[None].to(predictor.device)
+            pixels = read_image(record.image, predictor.spec.channels, force=True).pixels
+            image = torch.from_numpy(to_model_size(pixels, predictor.spec.size))[None]
             answers.append(predictor.model.classify(image))
     return torch.cat(answers).double().cpu().numpy()
 
@@ -229,7 +229,7 @@ def main() -> int:
         sources = sources_of(records, given.split, given.most)
         print_sources(predictor, familiarity, sources)
         print_pictures(predictor, familiarity)
-        if predictor.has_classes:
+        if predictor.spec.classify:
             print_classes(predictor, sources_of(records, given.split, sys.maxsize))
     except MultimixError as error:
         print(f"Error: {error}", file=sys.stderr)

@@ -19,13 +19,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from multimix.config import RunConfig
 from multimix.errors import CheckpointError, MultimixError, UsageError
 from multimix.io.writers import atomic_write, write_json
-from multimix.networks.load import BEST, LoadedModel, load_model, read_tensors, write_tensors
+from multimix.networks.load import load_model
 from multimix.weights import FOLDER
+from multimix.weights.file import BEST, WeightsFile, read_tensors, read_weights, write_tensors
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "weights"
@@ -104,9 +105,10 @@ def _halve(best: Path, target: Path) -> None:
     """The weights in 16 bits under the same header; what else the file holds stays as it is."""
     tensors, header = read_tensors(best)
     for name, tensor in tensors.items():
-        if name.startswith(("model.", "trivial.")) and tensor.dtype == torch.float32:
-            tensors[name] = tensor.half()
-            if not tensors[name].isfinite().all():
+        if name.startswith(("model.", "trivial.")) and tensor.dtype == np.float32:
+            with np.errstate(over="ignore"):  # told below
+                tensors[name] = tensor.astype(np.float16)
+            if not np.isfinite(tensors[name]).all():
                 raise CheckpointError(
                     f"{best}: {name} does not fit into 16 bits; ship it in 32, or train again."
                 )
@@ -118,7 +120,7 @@ def _facts(
     run: Path, name: str, config: RunConfig, images: Counter[tuple[str, str]], file: Path
 ) -> dict[str, Any]:
     """What the model card says about the training: no paths, no times."""
-    loaded = load_model(file)
+    loaded = read_weights(file)
     spec = loaded.spec
     try:
         described = json.loads((run / "run.json").read_text("utf-8"))
@@ -129,7 +131,7 @@ def _facts(
         "name": name,
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "bytes": file.stat().st_size,
-        "parameters": sum(p.numel() for p in loaded.model.parameters()),
+        "parameters": sum(values.size for values in loaded.network.values()),
         "classes": spec.classes,
         "structures": spec.structures,
         "size": spec.size,
@@ -143,7 +145,7 @@ def _facts(
     }
 
 
-def _reliability(loaded: LoadedModel) -> dict[str, Any] | None:
+def _reliability(loaded: WeightsFile) -> dict[str, Any] | None:
     if (known := loaded.reliability) is None:
         return None
     return {"temperature": known.temperature, "thresholds": known.thresholds, "coverage": known.coverage}

@@ -23,10 +23,11 @@ from benchmarks.step.work import Step, inference
 from torch import Tensor
 
 from multimix.io.writers import write_png
-from multimix.networks.load import ModelSpec, save_model
+from multimix.networks.load import build, save_model
 from multimix.training.augment import WeakView, strong_view, weak_view
 from multimix.training.seeds import generator
 from multimix.training.streams import Pixels
+from multimix.weights.file import ModelSpec
 
 
 def bench(
@@ -142,7 +143,7 @@ def _start_up(size: int) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run, image = Path(folder) / "best.safetensors", Path(folder) / "image.png"
         spec = ModelSpec(classes=("no", "yes"), structures=("lungs",), size=size)
-        save_model(run, spec.build().state_dict(), spec, {})
+        save_model(run, build(spec).state_dict(), spec, {})
         write_png(image, np.full((size, size), 128, np.uint8))
         answers = Path(folder) / "answers"
 

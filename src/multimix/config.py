@@ -19,6 +19,10 @@ from multimix.errors import UsageError
 _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 
+WIDTHS = (16, 32, 64, 128, 256)
+"""Channels of the five encoder blocks, as published."""
+
+
 def _require(ok: bool, name: str, expected: str, got: object) -> None:
     if not ok:
         raise UsageError(
@@ -48,12 +52,12 @@ class DataConfig:
     """Classes are not exclusive: labels are names joined by '|', each with a probability of its own."""
     size: int = 256
     """Height and width the network sees, in pixels; divisible by 16."""
-    channels: int = 1
-    """1 (grey) or 3 (colour)."""
+    channels: int = 0
+    """1 (grey) or 3 (colour); 0 means 3 where most images of some source are in colour, and else 1."""
 
     def __post_init__(self) -> None:
         _require(self.size >= 16 and self.size % 16 == 0, "--size", "a positive multiple of 16", self.size)
-        _require(self.channels in (1, 3), "--channels", "1 or 3", self.channels)
+        _require(self.channels in (0, 1, 3), "--channels", "1 or 3", self.channels)
         for name in ("classes", "structures"):
             given = getattr(self, name)
             _require(len(set(given)) == len(given), f"--{name}", "each name once", given)
@@ -67,7 +71,7 @@ class DataConfig:
 class ModelConfig:
     """The network's size and dropout."""
 
-    widths: tuple[int, ...] = (16, 32, 64, 128, 256)
+    widths: tuple[int, ...] = WIDTHS
     """Channels of the five encoder blocks."""
     dropout: float = 0.0
     """Probability of zeroing a feature after each block; the paper has 0.25."""
@@ -316,7 +320,8 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
     """A YAML value as the field's type; text such as '3e-4', which YAML leaves as text, becomes a number."""
     if typing.get_origin(kind) is Mapping:
         _require(isinstance(value, dict), name, "a mapping", value)
-        return value
+        of = typing.get_args(kind)[1]
+        return value if of is Any else {key: _convert(one, of, f"{name}.{key}") for key, one in value.items()}
     options = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
     if type(None) in options:
         return None if value is None else _convert(value, options[0], name)

@@ -37,6 +37,11 @@ class Method:
     """Classes are pooled inside a coarse map of the structures: the bridge's way back."""
 
     @property
+    def supervised(self) -> bool:
+        """Whether it learns from labelled images alone."""
+        return not (self.pseudo_labels or self.consistency or self.teacher)
+
+    @property
     def terms(self) -> tuple[str, ...]:
         """Names of the terms that it minimises, as in `training.batch.LossBreakdown`."""
         has = {
@@ -90,7 +95,7 @@ STYLED = {
 """Supervised methods with the augmentation of OURS, and its location head where there are both tasks: the strongest
 baselines. The last has the flags of `multimix-plus-no-pseudo-labels`; its hyper-parameters are chosen for it."""
 
-METHODS = PAPER_METHODS | STYLED | ABLATIONS
+METHODS = PAPER_METHODS | ABLATIONS | STYLED
 
 
 def method(name: str) -> Method:

@@ -4,16 +4,25 @@ Shapes: B batch, C image channels, K classes, S structures, H×W pixels. Images 
 unless a field says otherwise; masks are 0 or 1.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from multimix.errors import UsageError
 from multimix.metrics.classification import NONE
+
+UNKNOWN = "?"
+"""How the patient of an image begins where nobody knows who it is; the rest names the image, so that each stands for
+itself and nothing is merged."""
+
+
+def patients_known(patients: Iterable[str]) -> bool:
+    """Whether every image's patient is known, so that an interval over patients may be given."""
+    return not any(patient.startswith(UNKNOWN) for patient in patients)
 
 
 class Report(Protocol):
@@ -36,9 +45,28 @@ class Record:
     split: str = "train"
     """'train', 'val' or 'test'."""
     patient: str = ""
-    """Unique within `source`; images of one patient never cross splits."""
+    """Unique within `source`; images of one patient never cross splits. Begins with UNKNOWN where it is not known."""
     source: str = ""
     """Name of the data set."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What makes an image upright: in this order transposed, mirrored left to right, flipped top to bottom."""
+
+    transposed: bool = False
+    mirrored: bool = False
+    flipped: bool = False
+
+    def upright(self, pixels: np.ndarray) -> np.ndarray:
+        """Of (... H W), a view."""
+        turned = pixels.swapaxes(-1, -2) if self.transposed else pixels
+        return turned[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+
+    def back(self, pixels: np.ndarray) -> np.ndarray:
+        """The inverse of `upright`."""
+        turned = pixels[..., :: -1 if self.flipped else 1, :: -1 if self.mirrored else 1]
+        return turned.swapaxes(-1, -2) if self.transposed else turned
 
 
 @dataclass(frozen=True)
@@ -55,11 +83,28 @@ class Radiograph:
     """Where `spacing` was measured and how far to trust it, for people; empty where nothing is known."""
     against: str = ""
     """Why its file says that it is no frontal chest radiograph, where it was read all the same; else empty."""
+    in_colour: bool = False
+    """Whether it was a picture in real colour, of which one channel is left."""
+    turn: Turn = Turn()
+    """What makes it upright, as its file says; `pixels` lie as they are stored."""
+    note: str = ""
+    """What its file says that was not followed, and what follows from it, for people; else empty."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def upright(self) -> Float[np.ndarray, "C h w"]:
+        """The pixels as a frontal chest is looked at: what a model is shown."""
+        return np.ascontiguousarray(self.turn.upright(self.pixels))
+
+    @property
+    def upright_size(self) -> tuple[int, int]:
+        """Height and width of `upright`."""
+        height, width = self.size
+        return (width, height) if self.turn.transposed else (height, width)
 
 
 @dataclass(frozen=True)
@@ -82,6 +127,7 @@ class Scores:
     split: str
     images: int
     patients: int
+    """0 where they are not known, and then no metric has an interval."""
     metrics: Mapping[str, Estimate]
     """Metric name ('accuracy', 'auc', 'dice_lungs', ...) -> estimate."""
 
@@ -109,6 +155,8 @@ class Prediction:
     """Class name -> the probability from which it is decided; empty where the largest probability decides."""
     prediction_set: tuple[str, ...] = ()
     """The classes that are not ruled out at the coverage that the model states; empty where it states none."""
+    note: str = ""
+    """What the file says that was not followed, for people; empty as a rule."""
     rejection: str = ""
     """Why the image is not one that the model is for, in plain words; empty where it is or nothing is known. Such an
     image has no probabilities, masks and saliency unless they were asked for all the same (`force`)."""
@@ -140,7 +188,15 @@ class Prediction:
         if not self.rejected:
             return self
         return Prediction(
-            self.path, {}, "", {}, None, self.spacing, self.spacing_note, rejection=self.rejection
+            self.path,
+            {},
+            "",
+            {},
+            None,
+            self.spacing,
+            self.spacing_note,
+            note=self.note,
+            rejection=self.rejection,
         )
 
     def area_px(self, structure: str) -> int:
@@ -149,59 +205,3 @@ class Prediction:
             known = ", ".join(map(repr, self.masks)) or "no structure"
             raise UsageError(f"area of {structure!r}: the model segments {known}; name one of these.")
         return int(self.masks[structure].sum())
-
-
-@runtime_checkable
-class Judged(Protocol):
-    """What can be evaluated: multimix.inference.predictor.Predictor is one."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Class names in the order of the head."""
-        ...
-
-    @property
-    def structures(self) -> tuple[str, ...]:
-        """Structure names in the order of the mask channels."""
-        ...
-
-    @property
-    def multi_label(self) -> bool:
-        """Whether labels are not exclusive."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """Image channels that the model takes."""
-        ...
-
-    @property
-    def has_classes(self) -> bool:
-        """Whether the method trained the class head."""
-        ...
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether the method trained the decoder."""
-        ...
-
-    @property
-    def trivial_masks(self) -> Mapping[str, np.ndarray]:
-        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
-        ...
-
-    @property
-    def has_sets(self) -> bool:
-        """Whether predictions carry prediction sets."""
-        ...
-
-    @property
-    def refuses(self) -> bool:
-        """Whether it knows which images it cannot answer."""
-        ...
-
-    def predict_radiographs(
-        self, radiographs: Iterable[Radiograph], *, force: bool = False
-    ) -> Iterator[Prediction]:
-        """One prediction per radiograph, in order; those of rejected images are empty unless `force`."""
-        ...

@@ -285,10 +285,6 @@ MANIFESTS: dict[str, tuple[Callable[[Place], None], str]] = {
         rewrite("image,", "picture,", 1),
         r"manifest\.csv: no image column.*rename the column",
     ),
-    "another separator": (
-        rewrite(",", ";"),
-        r"manifest\.csv: columns are separated by semicolons.*save it as CSV",
-    ),
     "empty": (to_bytes(b""), r"manifest\.csv: has no rows.*data index"),
     "header alone": (to_bytes(b"image,label\n"), r"manifest\.csv: has no rows.*data index"),
     "binary": (to_bytes(bytes(range(256)) * 8), r"manifest\.csv: .*(save it as CSV|rename|complete)"),
@@ -297,7 +293,7 @@ MANIFESTS: dict[str, tuple[Callable[[Place], None], str]] = {
         r"manifest\.csv: is not a CSV.*save it as CSV",
     ),
     "not UTF-8": (
-        to_bytes("image,label\nä.png,A\n".encode("latin-1")),
+        to_bytes(b"image,label\n\x81.png,A\n"),
         r"manifest\.csv: is not a CSV table in UTF-8.*save",
     ),
     "a ragged row": (
@@ -310,8 +306,8 @@ MANIFESTS: dict[str, tuple[Callable[[Place], None], str]] = {
     ),
     "a row twice": (duplicate_row, r"manifest\.csv, line 38: image .* is already in line 2.*keep one"),
     "a split that cannot be": (
-        rewrite(",train,", ",training,", 1),
-        r"line 2: split is 'training'.*correct the cell",
+        rewrite(",train,", ",part,", 1),
+        r"line 2: split is 'part'.*correct the cell",
     ),
     "a path outside the folder": (
         rewrite(f"images/{IMAGE}", "../../x.png"),
@@ -372,7 +368,7 @@ def test_manifests(place: Place, capsys: pytest.CaptureFixture[str], name: str) 
 
 def test_a_manifest_of_another_kind(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     for name, pattern in (
-        ("manifest.xlsx", r"manifest\.xlsx: a manifest ends in \.csv or \.parquet.*convert it"),
+        ("manifest.ods", r"manifest\.ods: a manifest ends in \.csv.*convert it"),
         ("manifest.parquet", r"manifest\.parquet: is not a Parquet table.*write it again"),
     ):
         file = place.manifest.with_name(name)

@@ -22,8 +22,10 @@ import multimix.training.trainer
 import tiny
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
-from multimix.networks.load import LAST, load_state
 from multimix.recipes import recipe
+from multimix.training.state import load_state
+from multimix.types import patients_known
+from multimix.weights.file import LAST
 
 Run = Callable[..., tiny.Answer]
 
@@ -424,7 +426,7 @@ def test_index_check_and_learn_from_a_plain_folder(run: Run, manifest: Path, tmp
             folder = tmp_path / "wards" / record.split / str(record.label)
             folder.mkdir(parents=True, exist_ok=True)
             (folder / record.image.name).write_bytes(record.image.read_bytes())
-    answer = run("data", "index", tmp_path / "wards")
+    answer = run("data", "index", tmp_path / "wards", "--patient-per-image")
     assert (answer.code, answer.err) == (0, "")
     assert f"{tmp_path / 'wards' / 'manifest.csv'}: 24 images" in answer.out
     assert re.search(r"^Classes of wards: \w+ 12, \w+ 12$", answer.out, re.MULTILINE)
@@ -446,7 +448,7 @@ def test_one_class_against_none(run: Run, manifest: Path, tmp_path: Path) -> Non
     options = ("--class-source", "wards", "--method", "enc", "--multi-label", "--size", "16", "--steps", "2")
     answer = run("train", folder, *options, "--set", "model.widths=[2,2,2,2,2]", "--out", tmp_path / "run")
     assert (answer.code, answer.errors) == (0, [])
-    assert multimix.load(tmp_path / "run").classes == ("PNEUMONIA",)
+    assert multimix.load(tmp_path / "run").spec.classes == ("PNEUMONIA",)
     answer = run("evaluate", tmp_path / "run", "--out", tmp_path / "scores")
     assert (answer.code, answer.errors) == (0, [])
     (scores,) = json.loads((tmp_path / "scores" / "scores.json").read_text())["scores"]
@@ -468,12 +470,11 @@ def test_a_tensorboard_that_is_not_installed_is_told_before_anything_is_written(
 
 
 def test_names_are_not_markup(run: Run, tmp_path: Path) -> None:
-    for label in "AB":
-        (tmp_path / "[red]x" / label).mkdir(parents=True)
-        Image.fromarray(np.full((32, 32), ord(label), np.uint8)).save(
-            tmp_path / "[red]x" / label / f"{label}.png"
-        )
-    answer = run("data", "index", tmp_path / "[red]x")
+    for number, name in enumerate(("A/1.png", "A/2.png", "B/3.png")):
+        file = tmp_path / "[red]x" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((32, 32), number, np.uint8)).save(file)
+    answer = run("data", "index", tmp_path / "[red]x", "--patient-per-image")
     assert (answer.code, answer.err) == (0, "")
     assert "│ [red]x │" in answer.out
 
@@ -509,7 +510,6 @@ def test_phantom(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         (("train", "x", "--out", "y", "--size", "big"), "'big' is not a valid integer"),
         (("train", "x", "--out", "y", "--size", "100000"), "100000 is not in the range 16<=x<=4096"),
         (("data", "phantom", "x", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
-        (("bench", "--size", "100000"), "100000 is not in the range 32<=x<=4096"),
         (("predict", "x"), "Missing argument 'FILE|FOLDER...'"),
         (("data", "index", "x", "--layout", "y"), "'y' is not one of"),
         (("nothing",), "No such command 'nothing'."),
@@ -534,3 +534,15 @@ def test_ctrl_c_before_the_run_began_promises_nothing(
     answer = run("train", manifest, *tiny.OPTIONS, "--out", tmp_path / "run")
     assert answer.code == 130
     assert "--resume" not in answer.err
+
+
+def test_an_index_of_nothing_to_learn_from_is_an_error(run: Run, tmp_path: Path) -> None:
+    for number in range(3):
+        Image.fromarray(np.full((32, 32), number, np.uint8)).save(tmp_path / f"{number}.png")
+    answer = run("data", "index", tmp_path)
+    assert answer.code == 1
+    assert answer.errors[-1].endswith("or move the images into folders per class.")
+    assert "none of its 3 images has a label or a mask" in answer.errors[-1]
+    assert len(read_manifest(tmp_path)) == 3  # all the same, since it may be joined to others
+    assert not patients_known(r.patient for r in read_manifest(tmp_path))
+    assert "not known" in answer.out

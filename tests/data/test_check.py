@@ -3,8 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.pictures import ellipses, write_dicom
 
 from multimix.data.check import Finding, check_manifest
+from multimix.data.check.files import is_outline
+from multimix.data.columns import SPLITS
+from multimix.data.thumbnails import negatives
 from multimix.errors import ManifestError
 
 HEADER = "image,mask,label,split,patient,source\n"
@@ -105,9 +109,9 @@ def test_empty_mask(data: Path) -> None:
     ("rows", "columns", "words"),
     [
         (slice(3, 5), slice(3, 5), "covers the whole image"),
-        (slice(3, 13), slice(3, 13), "seems to be of the background"),
+        (slice(3, 13), slice(3, 13), "background and structure may be exchanged"),
         # Lungs that fill most of the image and reach its lower edge: less than half is left, and less of the border.
-        (slice(1, 16), slice(2, 14), "seems to be of the background"),
+        (slice(1, 16), slice(2, 14), "background and structure may be exchanged"),
     ],
 )
 def test_mask_that_is_full_or_inverted(data: Path, rows: slice, columns: slice, words: str) -> None:
@@ -264,9 +268,14 @@ def test_columns_that_nothing_is_read_from(data: Path) -> None:
 def test_masks_of_some_structures_only(data: Path) -> None:
     for number in (3, 4, 5):
         picture(data / f"{number}.png", number)
-    rows = ["image,mask:disc,mask:vessel,split"]
-    rows += ["0.png,m.png,,train", "1.png,m.png,m.png,train", "2.png,,m.png,train", "3.png,m.png,,train"]
-    rows += ["4.png,,,val", "5.png,m.png,,test"]
+    rows = ["image,mask:disc,mask:vessel,split,patient"]
+    rows += [
+        "0.png,m.png,,train,0",
+        "1.png,m.png,m.png,train,1",
+        "2.png,,m.png,train,2",
+        "3.png,m.png,,train,3",
+    ]
+    rows += ["4.png,,,val,4", "5.png,m.png,,test,5"]
     (data / "manifest.csv").write_text("\n".join(rows) + "\n")
     one(
         data,
@@ -289,5 +298,194 @@ def test_colour_is_told_and_counts_where_pixels_are_compared(data: Path) -> None
     assert serious(data) == []
     notes = [finding for finding in check_manifest(data) if "colour" in finding.message]
     assert [(note.where, note.message) for note in notes] == [
-        ("s", "2 of 6 images are in colour, which only `train --channels 3` sees")
+        ("s", "2 of 6 images are in colour; `train` learns from grey unless most are")
     ]
+
+
+def messages(folder: Path, level: str) -> list[str]:
+    return [f"{f.where}: {f.message}" for f in check_manifest(folder) if f.level == level]
+
+
+def test_all_rows_that_cannot_be_read_are_told_in_one_run(data: Path) -> None:
+    add(
+        data,
+        "3.png,,A,part,p3,s",
+        ",,A,train,p4,s",
+        "5.png,,A",
+        "1.png,,A,val,p1,s",
+        "gone.png,,A,train,p6,s",
+    )
+    errors = messages(data, "error")
+    assert [line.partition("manifest.csv, ")[2][:6] for line in errors[:4]] == [
+        f"line {n}" for n in (5, 6, 7, 8)
+    ]
+    assert "split is 'part'" in errors[0]
+    assert "the image cell is empty" in errors[1]
+    assert "3 cells where the header has 6" in errors[2]
+    assert "already in line 3" in errors[3]
+    assert "gone.png: no such file" in errors[4]
+    assert len(errors) == 5
+
+
+@pytest.mark.parametrize("labels", [("", "", ""), ("none", "", "")])
+def test_nothing_to_learn(data: Path, labels: tuple[str, ...]) -> None:
+    rows = [f"{i}.png,{label},{s},p{i}" for i, (label, s) in enumerate(zip(labels, SPLITS, strict=True))]
+    (data / "manifest.csv").write_text("image,label,split,patient\n" + "\n".join(rows) + "\n")
+    assert any("has a label or a mask, so nothing can be learned" in m for m in messages(data, "error")) == (
+        labels[0] == ""
+    )
+
+
+@pytest.mark.parametrize("written", [("7", "7.0", "007"), ("M\u00fcller", "Mu\u0308ller", "M\u00fcller")])
+def test_one_patient_written_in_several_ways_is_one(data: Path, written: tuple[str, ...]) -> None:
+    rows = [f"{i}.png,A,{split},{who}" for i, (split, who) in enumerate(zip(SPLITS, written, strict=True))]
+    (data / "manifest.csv").write_text("image,label,split,patient\n" + "\n".join(rows) + "\n")
+    (error,) = messages(data, "error")
+    assert f"patient {written[0]!r} = {written[1]!r}" in error
+    assert "is in train (0.png), val (1.png), test (2.png)" in error
+    assert any("1 patients are written in several ways" in m for m in messages(data, "warning"))
+
+
+def test_patients_that_are_not_known_are_told(data: Path) -> None:
+    (data / "manifest.csv").write_text("image,label,split\n0.png,A,train\n1.png,A,val\n2.png,A,test\n")
+    (warning,) = messages(data, "warning")
+    assert "the patients of 3 of 3 images are not known" in warning
+    assert messages(data, "note")[0].endswith("1 images, patients not known, A 1")
+
+
+@pytest.mark.parametrize(
+    ("label", "others", "words"),
+    [
+        ("None", "AB", "how a program writes an empty cell"),
+        ("?", "AB", "how a program writes an empty cell"),
+        ("NA", "AB", "how a program writes an empty cell"),
+        ("unlabeled", "AB", "how a program writes an empty cell"),
+        ("-1.0", ("1.0", "0.0"), "is it uncertain"),
+        ("-1", ("1", "0"), "is it uncertain"),
+        ("A;B", "AB", "joined by |"),
+        ('"A,B"', "AB", "joined by |"),
+        ("\"['a', 'b']\"", "AB", "a list as a program prints it"),
+        ("{'a'}", "AB", "a list as a program prints it"),
+    ],
+)
+def test_words_that_are_no_class(data: Path, label: str, others: tuple[str, str], words: str) -> None:
+    rows = []
+    for i in range(6):
+        picture(data / f"{i}.png", i)
+        rows.append(f"{i}.png,{(label, *others)[i % 3]},{SPLITS[i // 3]},p{i}")
+    (data / "manifest.csv").write_text("image,label,split,patient\n" + "\n".join(rows) + "\n")
+    (found,) = [m for m in messages(data, "warning") if "no image is in" not in m]
+    assert f"class {label.strip(chr(34))!r} of 2 images" in found
+    assert words in found
+
+
+@pytest.mark.parametrize("labels", ["A,B", "NA and B", "-1", "none", "A; B"[:1], "0.5"])
+def test_words_that_are_classes(data: Path, labels: str) -> None:
+    rows = [f'{i}.png,"{labels}",{s},p{i}' for i, s in enumerate(SPLITS)]
+    (data / "manifest.csv").write_text("image,label,split,patient\n" + "\n".join(rows) + "\n")
+    assert messages(data, "warning") == []
+
+
+def test_classes_that_look_like_patients_are_an_error_until_confirmed(data: Path) -> None:
+    rows = [f"{i}.png,{'ABC'[i // 2]},{SPLITS[i % 2]},p{i // 2}" for i in range(6)]
+    for i in range(6):
+        picture(data / f"{i}.png", i)
+    text = "image,label,split,patient\n" + "\n".join(rows).replace("val", "train") + "\n"
+    (data / "manifest.csv").write_text(text)
+    (error,) = messages(data, "error")
+    assert "each of the 3 classes ('A', 'B', 'C', ...) is of one patient" in error
+    assert "--confirm-classes" in error
+    assert not [f for f in check_manifest(data, confirm_classes=True) if f.level == "error"]
+
+
+def test_the_patient_in_the_dicom_header_is_compared_over_splits(tmp_path: Path) -> None:
+    rows = ["image,label,split,patient"]
+    for i in range(4):
+        write_dicom(tmp_path / f"{i}.dcm", number=i, patient=f"T{i // 2}")
+        rows.append(f"{i}.dcm,A,{('train', 'train', 'val', 'test')[i]},p{i}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    (error,) = messages(tmp_path, "error")
+    assert "PatientID 'T1' of the DICOM headers is in val (2.dcm), test (3.dcm)" in error
+
+
+@pytest.mark.parametrize(
+    ("shape", "outline"),
+    [("ring", True), ("thick ring", False), ("disc", False), ("cross", False), ("two", True)],
+)
+def test_outlines_are_told_from_structures(data: Path, shape: str, outline: bool) -> None:
+    y, x = np.mgrid[:96, :96] - 48
+    radius = np.hypot(y, x)
+    drawn = {
+        "ring": (radius < 30) & (radius >= 29),
+        "thick ring": (radius < 30) & (radius >= 15),
+        "disc": radius < 30,
+        "cross": (abs(x) < 1) | (abs(y) < 1),
+        "two": (abs(np.hypot(y, abs(x) - 22) - 15) < 0.8),
+    }[shape]
+    assert is_outline(drawn) == outline
+    picture(data / "0.png", 0, (96, 96))
+    Image.fromarray(drawn.astype(np.uint8) * 255).save(data / "m.png")
+    found = [m for m in messages(data, "warning") if "outline" in m]
+    assert len(found) == outline
+    assert not outline or "1 of 1 masks of 'lungs' are an outline" in found[0]
+
+
+def write_rows(folder: Path, rows: list[tuple[str, str]]) -> None:
+    lines = [f"{name},{'AB'[i % 2]},{split},{name}" for i, (name, split) in enumerate(rows)]
+    (folder / "manifest.csv").write_text("image,label,split,patient\n" + "\n".join(lines) + "\n")
+
+
+def film(number: int, side: int = 96) -> np.ndarray:
+    """Two dark lungs on light, with the fine structure of its own."""
+    rng = np.random.default_rng(number)
+    grain = np.kron(rng.normal(0, 30, (side // 2, side // 2)), np.ones((2, 2)))
+    return (180 - 110 * ellipses(number, side) + grain).clip(0, 255).astype(np.uint8)
+
+
+def test_one_picture_saved_again_in_another_split_is_told(tmp_path: Path) -> None:
+    rows = []
+    for i in range(12):
+        Image.fromarray(film(i)).save(tmp_path / f"{i}.png")
+        rows.append((f"{i}.png", ("train", "val")[i > 8]))
+    first = Image.fromarray(film(0))
+    first.save(tmp_path / "quality.jpg", quality=80)
+    first.point(lambda v: 0.6 * v).save(tmp_path / "dark.png")
+    first.resize((160, 160)).save(tmp_path / "large.png")
+    first.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "mirror.png")
+    Image.fromarray(255 - film(0)).save(tmp_path / "negative.png")
+    made = ["quality.jpg", "dark.png", "large.png", "mirror.png", "negative.png"]
+    write_rows(tmp_path, [*rows, *((name, "test") for name in made)])
+    (found,) = [m for m in messages(tmp_path, "warning") if "nearly one picture" in m]
+    assert "train and test: 5 pairs" in found
+    assert all(f"0.png = {name}" in found for name in made)
+    assert "mirror.png (mirrored)" in found
+    assert "negative.png (inverted)" in found
+
+
+@pytest.mark.parametrize("inverted", [0, 1, 4, 20])
+def test_negatives_among_films_are_told(tmp_path: Path, inverted: int) -> None:
+    """Whichever of the two kinds there are fewer of."""
+    rows = []
+    for i in range(24):
+        pixels = film(i)
+        Image.fromarray(255 - pixels if i < inverted else pixels).save(tmp_path / f"{i}.png")
+        rows.append((f"{i}.png", SPLITS[i % 3]))
+    write_rows(tmp_path, rows)
+    found = [m for m in messages(tmp_path, "warning") if "negatives" in m]
+    fewer = min(inverted, 24 - inverted)
+    assert len(found) == (fewer > 0)
+    assert not fewer or f": {fewer} of 24 images look like negatives" in found[0]
+
+
+def test_images_of_no_common_look_are_no_negatives(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    small = rng.random((40, 16, 16))
+    assert not negatives(small).any()
+
+
+def test_a_name_in_another_unicode_form_is_told(data: Path) -> None:
+    picture(data / "Mu\u0308ller.png", 7)
+    add(data, "M\u00fcller.png,,A,train,p7,s")
+    (error,) = messages(data, "error")
+    assert "no such file, but one whose name differs in its Unicode form (NFD)" in error
+    assert "multimix data index" in error

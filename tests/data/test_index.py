@@ -32,7 +32,7 @@ def test_class_folders_with_a_split_on_disk(tmp_path: Path) -> None:
         "TEST/ILL/3.png": ("test", "ILL"),
     }
     assert {r.source for r in records.values()} == {tmp_path.name}
-    assert records["TEST/ILL/3.png"].patient == "3"
+    assert records["TEST/ILL/3.png"].patient == "?TEST/ILL/3"  # unknown, and no other image's
 
 
 def test_class_folders_without_a_split_get_one_by_patient(tmp_path: Path) -> None:
@@ -140,6 +140,7 @@ def test_sources_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_what_does_not_match_is_reported(tmp_path: Path) -> None:
     touch(tmp_path, "images/1.png", "masks/2.png", "b/train/A/1.png", "b/train/B/1.png", "b/masks/1.png")
+    touch(tmp_path, "b/train/A/3.png")
     touch(tmp_path, "b/loose.png", "b/images/x.png")
     unmatched = index_folder(tmp_path).unmatched
     assert [line.removeprefix(f"{tmp_path}/").split(":")[0] for line in unmatched] == [
@@ -223,18 +224,18 @@ def test_shared_folders(shared: Path) -> None:
 
 def test_the_same_name_in_two_class_folders_is_two_patients(tmp_path: Path) -> None:
     touch(tmp_path, "ILL/1.png", "WELL/1.png", "WELL/2.png")
-    assert {name: r.patient for name, r in by_name(tmp_path).items()} == {
+    assert {name: r.patient for name, r in by_name(tmp_path, patient_per_image=True).items()} == {
         "ILL/1.png": "ILL/1",
         "WELL/1.png": "WELL/1",
-        "WELL/2.png": "2",
+        "WELL/2.png": "WELL/2",
     }
 
 
 def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
-    touch(tmp_path, "ILL/1.png", "WELL/2.png")
-    assert index_folder(tmp_path).notes == []
+    touch(tmp_path, "ILL/1.png", "WELL/2.png", "WELL/3.png", "manifest.csv")
+    assert index_folder(tmp_path, patient_per_image=True).notes == []
     touch(tmp_path, "ILL/3.webp", "notes", ".hidden")
-    assert index_folder(tmp_path).notes == [
+    assert index_folder(tmp_path, patient_per_image=True).notes == [
         "2 files of other kinds (1 .webp, 1 without suffix) passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"
     ]
 
@@ -245,10 +246,26 @@ def test_a_class_folder_that_would_be_two_classes_is_refused(tmp_path: Path) -> 
         index_folder(tmp_path)
 
 
-def test_folders_in_class_folders_are_told(tmp_path: Path) -> None:
-    touch(tmp_path, "benign/p1/1.png", "benign/p2/2.png", "malign/p3/3.png")
-    (note,) = index_folder(tmp_path).notes
-    assert note.startswith("benign, malign were taken for data sets, and the folders in them for classes;")
-    # Two data sets have classes in common.
-    touch(tmp_path / "sets", "a/ILL/1.png", "a/WELL/2.png", "b/ILL/3.png")
-    assert index_folder(tmp_path / "sets").notes == []
+def test_a_second_level_of_folders_is_asked_for(tmp_path: Path) -> None:
+    touch(tmp_path, "benign/ann/1.png", "benign/bob/2.png", "malign/cid/3.png", "malign/cid/4.png")
+    with pytest.raises(
+        ManifestError, match=r"are 'benign', 'malign' classes or data sets\? .*--folders class/patient"
+    ):
+        index_folder(tmp_path)
+    records = by_name(tmp_path, folders="class/patient")
+    assert {(r.label, r.patient) for r in records.values()} == {
+        ("benign", "ann"),
+        ("benign", "bob"),
+        ("malign", "cid"),
+    }
+    assert {r.source for r in by_name(tmp_path, folders="source/class").values()} == {"benign", "malign"}
+
+
+def test_data_sets_with_classes_in_common_are_told(tmp_path: Path) -> None:
+    touch(
+        tmp_path, *[f"{s}/{c}/{s}{c}{i}.png" for s in ("a", "b") for c in ("ILL", "WELL") for i in range(2)]
+    )
+    (note,) = index_folder(tmp_path, patient_per_image=True).notes
+    assert note.startswith("a, b were taken for data sets; where they are classes,")
+    assert "--folders class/*" in note
+    assert {r.label for r in by_name(tmp_path, folders="class/*").values()} == {"a", "b"}

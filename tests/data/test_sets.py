@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from multimix.config import DataConfig
 from multimix.data.manifest import write_manifest
@@ -297,3 +299,32 @@ def test_none_is_no_class_where_classes_are_not_exclusive(tmp_path: Path) -> Non
 
 def test_none_is_a_class_where_classes_are_exclusive(tmp_path: Path) -> None:
     assert drawn(tmp_path, without_finding(tmp_path)).classes == ("B", "none")
+
+
+def coloured(path: Path, seed: int, colour: bool) -> Path:
+    """A red spot on brown skin, or its grey."""
+    rng = np.random.default_rng(seed)
+    pixels = np.full((32, 32, 3), (200, 150, 120)) + rng.integers(-9, 9, (32, 32, 1))
+    pixels[8:20, 8:20] = (150, 40, 50)
+    pixels = pixels if colour else pixels.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("wards", "lungs", "asked", "channels"),
+    [(0, 0, 0, 1), (20, 0, 0, 3), (0, 20, 0, 3), (20, 20, 1, 1), (0, 0, 3, 3), (4, 4, 0, 1)],
+)
+def test_channels_are_those_of_most_images_of_a_source(
+    tmp_path: Path, wards: int, lungs: int, asked: int, channels: int
+) -> None:
+    records = cohort(tmp_path)
+    for source, count in (("wards", wards), ("lungs", lungs)):
+        members = [record for record in records if record.source == source]
+        for i, record in enumerate(members):
+            coloured(record.image, i, i * count // len(members) < (i + 1) * count // len(members))
+    assert drawn(tmp_path, records, channels=asked).channels == channels
+
+
+def test_channels_of_images_that_cannot_be_read(tmp_path: Path) -> None:
+    assert drawn(tmp_path).channels == 1

@@ -15,10 +15,11 @@ from multimix.data.splits import (
     fingerprint,
     refuse_leaks,
     select,
+    set_aside,
     write_split,
 )
 from multimix.errors import ManifestError, SplitError, UsageError
-from multimix.types import Record
+from multimix.types import UNKNOWN, Record
 
 ROOT = Path("/data")
 
@@ -225,3 +226,55 @@ def test_shared_budget_of_the_paper(shared: Path) -> None:
     assert len(unlabelled) == 3560
     labelled, unlabelled = choose_masks(select(records, ["jsrt"], "train"), 10, seed=0)
     assert (len(labelled), len(unlabelled)) == (10, 90)
+
+
+def test_a_share_of_the_training_patients_is_set_aside_by_name_alone() -> None:
+    # `printf p2 | b2sum -l 64` over 2^64: p0 .553, p1 .907, p2 .300, p3 .551, p6 .347, p7 .236.
+    known = [record(f"{p}-{i}", patient=p) for p in ("p0", "p1", "p2", "p3", "p6", "p7") for i in range(2)]
+    elsewhere = [record("a", patient="p2", source="t"), record("b", patient="p1", source="t")]
+    aside = set_aside([*known, *elsewhere], 0.34)
+    assert {(r.source, r.patient) for r in aside if r.split == "test"} == {
+        ("s", "p2"),
+        ("s", "p7"),
+        ("t", "p2"),
+    }
+    assert len(aside) == len(known) + len(elsewhere)
+    refuse_leaks(aside)
+    # Others change nothing for those before.
+    assert set_aside(known[4:], 0.34) == aside[4:12]
+
+
+def test_only_training_patients_are_set_aside_and_old_test_images_are_left_out() -> None:
+    known = [record("1", patient="p7", split="val"), record("2", patient="p2", split="test")]
+    learned = [record("3", patient="p6"), record("4", patient="p1")]
+    aside = set_aside([*known, *learned], 0.35)
+    assert [(r.patient, r.split) for r in aside] == [("p7", "val"), ("p6", "test"), ("p1", "train")]
+
+
+def test_a_share_that_sets_nobody_or_everybody_aside() -> None:
+    with pytest.raises(UsageError, match="a share of 1 cannot be set aside; give one between 0 and 1"):
+        set_aside([record("1")], 1.0)
+    with pytest.raises(SplitError, match=r"no training patient is set aside at a share of 0\.2"):
+        set_aside([record("1", patient="p7")], 0.2)
+    with pytest.raises(SplitError, match=r"1\.png: its patient is not known, nor are those of 0 more"):
+        set_aside([record("1", patient=f"{UNKNOWN}1")], 0.2)
+    with pytest.raises(SplitError, match="no training patient is left to learn from"):
+        set_aside([record("1", patient="p7")], 0.5)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("7", "7.0"), ("7", "007"), ("7.00", "07"), ("Mu\u0308ller", "M\u00fcller"), ("p7 ", "p7")],
+)
+def test_a_patient_written_in_two_ways_is_one(one: str, other: str) -> None:
+    with pytest.raises(
+        SplitError, match=rf"patient '{one}' .* as '{other}'" if one != "p7 " else "patient 'p7 '"
+    ):
+        refuse_leaks([record("1", patient=one), record("2", patient=other, split="test")])
+    drawn = assign_splits([record(str(i), patient=(one, other)[i % 2]) for i in range(8)], seed=0)
+    assert len({r.split for r in drawn}) == 1
+
+
+def test_patients_that_only_look_alike_are_several() -> None:
+    names = ("7", "70", "p7", "P7", "7.5", "0.7")
+    refuse_leaks([record(n, patient=n, split=s) for n, s in zip(names, ("train", "test") * 3, strict=True)])

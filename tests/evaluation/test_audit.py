@@ -16,6 +16,7 @@ import torch
 from click.testing import CliRunner
 from fitted import fit, pixels
 from PIL import Image
+from tests.data.pictures import ellipses
 
 import tiny
 from multimix.cli.audit import audit as command
@@ -31,13 +32,14 @@ from multimix.evaluation.audit.run_folder import locate, open_material
 from multimix.evaluation.evaluate import evaluate_source, write_scores
 from multimix.inference.predictor import load
 from multimix.io.writers import write_json
-from multimix.networks.load import BEST, load_model, read_tensors, save_model, write_tensors
+from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability
 from multimix.training.batch import LabelledClasses, LabelledMasks, MixedViews, MultiMixBatch, TwoViews
 from multimix.training.prepare import Prepared, validation_set
 from multimix.training.trainer import train
 from multimix.training.validation import validate
 from multimix.types import Record
+from multimix.weights.file import BEST, read_tensors, write_tensors
 
 
 def config(manifest: Path, **changes: Any) -> Any:
@@ -293,7 +295,7 @@ def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], st
 
 def nan_weights(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.bias"][0] = torch.nan
+    tensors["model.head.linear.bias"][0] = np.nan
     write_tensors(study.run / BEST, tensors, header)
 
 
@@ -302,13 +304,13 @@ def other_best(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
     for name, tensor in tensors.items():
         if name.startswith("model."):
-            tensors[name] = torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) * 0.1
+            tensors[name] = np.random.default_rng(1).normal(0, 0.1, tensor.shape).astype(np.float32)
     write_tensors(study.run / BEST, tensors, header)
 
 
 def constant_answer(study: Study) -> None:
     tensors, header = read_tensors(study.run / BEST)
-    tensors["model.head.linear.weight"].zero_()
+    tensors["model.head.linear.weight"][:] = 0
     write_tensors(study.run / BEST, tensors, header)
     study.judge()
 
@@ -454,6 +456,24 @@ def test_nearly_the_same_picture_is_doubtful(study: Study) -> None:
     assert found.severity == "doubtful"
     assert "test_1.png" in str(found.evidence["examples"])
     assert "train_1.png" in str(found.evidence["examples"])
+
+
+def test_a_mirrored_copy_is_doubtful(study: Study) -> None:
+    pixels = np.asarray(Image.open(study.data / "images/train_1.png"))
+    Image.fromarray(pixels[:, ::-1]).save(study.data / "images/test_1.png")
+    (found,) = [finding for finding in audit(study.run).findings if finding.fault == "shared-pixels"]
+    assert (found.severity, found.evidence["mirrored"]) == ("doubtful", 1)
+    assert "test_1.png" in str(found.evidence["examples"])
+
+
+def test_negatives_within_a_source_are_doubtful(study: Study) -> None:
+    images = [record.image for record in read_manifest(study.manifest) if record.source == "wards"]
+    names = images[::6]
+    for number, image in enumerate(images):
+        film = 200 - 120 * ellipses(number, 32).astype(np.uint8) + number
+        Image.fromarray(255 - film if image in names else film).save(image)
+    found = [finding for finding in audit(study.run).findings if "negatives" in finding.meaning]
+    assert [(finding.severity, finding.evidence["images"]) for finding in found] == [("doubtful", len(names))]
 
 
 def test_data_that_moved(study: Study, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from multimix.cli.compare import compare as command
 from multimix.errors import CheckpointError, ManifestError, MultimixError, UsageError
 from multimix.evaluation.compare import compare, compare_cells, read_group
 from multimix.evaluation.evaluate import summarise, write_scores
-from multimix.io.tables import read_per_image, write_table
+from multimix.io.run_folder import read_per_image
+from multimix.io.tables import write_table
 
 
 def classes(seed=0, images=80, skill=1.5, source="wards", labels_seed=7):
@@ -115,6 +116,17 @@ def test_class_scores_are_those_of_evaluate(tmp_path, metric):
     assert found.test == tests.get(metric, "")
     of_class = classes(seed=1)[lambda table: table["label"] == "NORMAL"]["patient"].nunique()
     assert found.patients == (of_class if metric == "sensitivity_NORMAL" else 60)
+
+
+def test_patients_that_are_not_known_give_no_verdict(tmp_path):
+    tables = [
+        masks(seed=s, mean=m).assign(patient=[f"?{i}" for i in range(60)]) for s, m in ((1, 0.9), (2, 0.8))
+    ]
+    a, b = (write(tmp_path / name, table) for name, table in zip("ab", tables, strict=True))
+    found = compare_cells([a], [b], "dice_lungs", "lungs")
+    assert np.isnan([found.low, found.high, found.p]).all()
+    assert (found.patients, found.verdict, found.test) == (0, "cannot be told apart", "")
+    assert found.sentence.endswith("no interval is given, because the patients are not known.")
 
 
 def test_lower_is_better_for_distances(tmp_path):
@@ -433,6 +445,78 @@ def test_command_line(tmp_path):
     expected = compare(read_group(groups[0]), read_group(groups[1]), ["dice_lungs", "hd95_px_lungs"])[0][0]
     assert first["sentence"] == expected.sentence
     assert [first["value"], first["low"], first["high"]] == [expected.value, expected.low, expected.high]
+
+
+def groups_tuned(tmp_path, trials_a, trials_b):
+    """Two groups far apart, A ahead, with what their cells say of their tuning."""
+    for method, mean, trials in (("multimix", 0.9, trials_a), ("u-net", 0.85, trials_b)):
+        for run in seeds_of(tmp_path, method, mean, count=7):
+            about = json.loads((run / "cell.json").read_text())
+            (run / "cell.json").write_text(json.dumps(about | {"trials": trials}))
+    return (read_group(f"{tmp_path}/{method}-*") for method in ("multimix", "u-net"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "verdicts", "effort"),
+    [
+        ((4, 4), ("better", "worse"), ("", "")),
+        ((None, None), ("better", "worse"), ("", "")),
+        (
+            (4, 1),
+            ("ahead", "behind"),
+            (
+                ", but tuned with more trials (4 against 1)",
+                ", but tuned with fewer trials (1 against 4)",
+            ),
+        ),
+        (
+            (0, 2),
+            ("ahead", "behind"),
+            (
+                ", and tuned with fewer trials (0 against 2)",
+                ", and tuned with more trials (2 against 0)",
+            ),
+        ),
+        (
+            (4, None),
+            ("ahead", "behind"),
+            (
+                ", but how one side was tuned is not recorded (trials: 4 against not recorded)",
+                ", but how one side was tuned is not recorded (trials: not recorded against 4)",
+            ),
+        ),
+    ],
+)
+def test_who_was_tuned_with_other_effort_is_not_called_better(tmp_path, trials, verdicts, effort):
+    a, b = groups_tuned(tmp_path, *trials)
+    for first, second, verdict, words in ((a, b, verdicts[0], effort[0]), (b, a, verdicts[1], effort[1])):
+        ((found,), _) = compare(first, second, ["dice_lungs"])
+        assert found.verdict == verdict
+        than = {"ahead": "ahead of", "behind": "behind"}.get(verdict, f"{verdict} than")
+        start = f"{found.name_a} is {than} {found.name_b} in dice_lungs on lungs{words}: difference"
+        assert found.sentence.startswith(start)
+        assert ("better" in found.sentence) == (verdict == "better")
+
+
+def test_an_error_that_is_smaller_is_ahead(tmp_path):
+    a, b = groups_tuned(tmp_path, 4, 1)
+    ((found,), _) = compare(a, b, ["hd95_px_lungs"])
+    assert found.value < 0
+    assert (found.verdict, found.effort) == ("ahead", "but tuned with more trials (4 against 1)")
+
+
+def test_the_command_names_the_tuning_of_both_sides(tmp_path):
+    groups_tuned(tmp_path, 4, None)
+    (tmp_path / "spec.yaml").write_text(
+        "trials: {u-net: 3, multimix: 7}"
+    )  # of cells that do not say it themselves
+    groups = [f"{tmp_path}/{method}-*" for method in ("multimix", "u-net")]
+    said = CliRunner().invoke(command, groups).output
+    assert "Settings tuned over (trials): 4 for A, 3 for B." in said
+    assert "but tuned with more trials (4 against 3)" in said
+    assert "better" not in said
+    (tmp_path / "spec.yaml").write_text("trials: [")
+    assert "4 for A, not recorded for B." in CliRunner().invoke(command, groups).output
 
 
 def test_every_source_is_compared_over_its_seeds(tmp_path):

@@ -9,10 +9,13 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from bright import picky
 from multimix.errors import CheckpointError, ImageError, ManifestError
 from multimix.evaluation import evaluate
-from multimix.io.tables import read_per_image
+from multimix.io.run_folder import read_per_image
+from multimix.reliability.calibration import Reliability
 from multimix.types import NONE, Estimate, Prediction, Record, Scores
+from multimix.weights.file import ModelSpec
 
 SIZE = (20, 30)
 
@@ -34,6 +37,16 @@ class FakePredictor:
     refuses: bool = False
     spacing: tuple | None = None
     asked: int = 0
+
+    @property
+    def spec(self):
+        classes, structures = self.classes * self.has_classes, self.structures * self.has_masks
+        return ModelSpec(classes, structures, 32, self.channels, self.multi_label)
+
+    @property
+    def reliability(self):
+        knows = picky().familiarity if self.refuses else None
+        return Reliability(misses=(1.0,) * len(self.classes) * self.has_sets, familiarity=knows)
 
     def predict_radiographs(self, radiographs, *, force=False):
         assert force  # every image is evaluated
@@ -88,6 +101,17 @@ def records(tmp_path):
 def predictor():
     answers = {"0": (0.9, 0.1), "1": (0.4, 0.6), "2": (0.3, 0.7), "3": (0.8, 0.2)}
     return FakePredictor(answers, trivial_masks={"lungs": box(4, 6).astype(np.float32)})
+
+
+def test_no_interval_where_patients_are_not_known(predictor, records):
+    unknown = [dataclasses.replace(record, patient=f"?{record.image.stem}") for record in records]
+    scores, _ = evaluate.evaluate_source(predictor, unknown)
+    assert (scores.images, scores.patients) == (4, 0)
+    assert all(np.isnan([e.low, e.high]).all() for e in scores.metrics.values())
+    assert scores.metrics["accuracy"].value == pytest.approx(3 / 4)
+    console = Console(width=200, file=io.StringIO())
+    console.print(evaluate.format_scores([scores]))
+    assert "patients not known" in console.file.getvalue()
 
 
 def test_scores_by_hand(predictor, records):
@@ -193,7 +217,7 @@ def test_spacing_gives_millimetres(predictor, records):
     assert 0 < table["asd_mm_lungs"][2] < 0.5
     assert scores.metrics["asd_mm_lungs"].value == pytest.approx(table["asd_mm_lungs"].mean())
     table.loc[3, ["asd_mm_lungs", "hd95_mm_lungs"]] = np.nan
-    fewer = evaluate.summarise(table, predictor.classes, predictor.structures)
+    fewer = evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
     assert set(scores.metrics) - set(fewer.metrics) == {"asd_mm_lungs", "hd95_mm_lungs"}
 
 
@@ -264,7 +288,7 @@ def test_an_image_without_any_class_is_judged(records):
 def test_decision_of_the_model_counts_and_not_the_largest_probability(predictor, records):
     _, table = evaluate.evaluate_source(predictor, records)
     table["predicted"] = "PNEUMONIA"
-    scores = evaluate.summarise(table, predictor.classes, predictor.structures)
+    scores = evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
     assert scores.metrics["accuracy"].value == pytest.approx(1 / 4)
     assert scores.metrics["auc"].value == 1
 
@@ -319,7 +343,7 @@ def test_one_source_at_a_time(predictor, records):
     _, table = evaluate.evaluate_source(predictor, records)
     table.loc[0, "source"] = "another"
     with pytest.raises(ValueError, match="one source"):
-        evaluate.summarise(table, predictor.classes, predictor.structures)
+        evaluate.summarise(table, predictor.spec.classes, predictor.spec.structures)
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
@@ -334,7 +358,7 @@ def test_scores_can_be_had_again_from_the_stored_table(predictor, records, tmp_p
     again = read_per_image(stored)
     for scores in (both, masks):
         rows = again[again["source"] == scores.source]
-        found = evaluate.summarise(rows, predictor.classes, predictor.structures, seed=3)
+        found = evaluate.summarise(rows, predictor.spec.classes, predictor.spec.structures, seed=3)
         assert repr(found) == repr(scores)  # to the last bit; nan is not equal to itself
 
 

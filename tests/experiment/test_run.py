@@ -18,15 +18,20 @@ import pytest
 from PIL import Image
 
 import tiny
-from multimix.errors import ManifestError, UsageError
-from multimix.experiment.run import FINISHED, CellState, run_benchmark, states, summary, write_examples
+from multimix.data.manifest import read_manifest
+from multimix.data.seal import read_seal, seal_part
+from multimix.errors import ManifestError, SealError, UsageError
+from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
-from multimix.networks.load import BEST, LAST, load_model, load_state, save_model
+from multimix.inference.predictor import load
+from multimix.inference.torch_backend import predictor_of
+from multimix.io.run_folder import CELL, read_log
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.training.runlog import read_log
+from multimix.training.state import load_state
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, ModelSpec
 
 SPEC = """
 methods: [enc, multimix]
@@ -72,7 +77,7 @@ def test_the_most_probable_class_is_judged_and_no_operating_point(
     out = tmp_path / "benchmark"
     shutil.copytree(whole, out)
     cell = out / "enc-c6-s0"
-    (cell / FINISHED).unlink()
+    (cell / CELL).unlink()
     known = load_model(cell / "run")
     # What was answered most often is decided for no more, so that an operating point would show.
     often = pd.read_parquet(cell / "per_image.parquet")["predicted"].mode()[0] == known.spec.classes[0]
@@ -268,7 +273,7 @@ def test_examples_of_several_structures_and_folders_do_not_overwrite_each_other(
         Image.fromarray((pixels > 90).astype(np.uint8) * 255).save(tmp_path / name / "mask.png")
     structures = ("heart", "lungs")
     model = MultiMix(structures=len(structures), widths=(2, 2, 2, 2, 2)).eval()
-    predictor = Predictor(model, ("a", "b"), structures, size=16)
+    predictor = predictor_of(model, ModelSpec(("a", "b"), structures, size=16))
     masks = dict.fromkeys(structures, (tmp_path / "wards" / "mask.png",))
     records = [Record(tmp_path / name / "1.png", masks=masks, source="s") for name in names]
     write_examples(predictor, records, tmp_path / "out")
@@ -282,5 +287,28 @@ def test_a_cell_says_the_size_that_it_was_trained_at(manifest: Path, tmp_path: P
     plain = Spec.read(spec_file)
     spec = replace(plain, methods=("enc",), own={"enc": {"data": {"size": 32}, "optim": {"steps": 2}}})
     run_benchmark(spec, manifest, tmp_path / "out", processes=1)
-    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / FINISHED).read_text())
+    cell = json.loads((tmp_path / "out" / "enc-c6-s0" / CELL).read_text())
     assert (plain.run.data.size, cell["size"], cell["steps"]) == (16, 32, 2)
+
+
+def test_a_grid_is_one_look_at_a_sealed_part(manifest: Path, spec_file: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(manifest.parent, tmp_path / "data") / "manifest.csv"
+    seal = seal_part(read_manifest(data), "test", tmp_path / "looks.jsonl")
+    spec = Spec.read(spec_file)
+    spec = replace(spec, run=replace(spec.run, optim=replace(spec.run.optim, steps=2)))
+    run_benchmark(spec, data, tmp_path / "grid", processes=2, seal_log=seal.log)
+    (look,) = read_seal(seal.log).looks
+    assert look["sources"] == ["wards", "lungs"]
+    assert look["by"] == "benchmark grid"
+    for cell in ("enc-c6-s0", "multimix-c6-m3-s0"):
+        stored = json.loads((tmp_path / "grid" / cell / "scores.json").read_text())["look"]
+        assert stored == {"hash": look["hash"], "numbers": {"wards": 1, "lungs": 1}}
+        assert read_seal(tmp_path / "grid" / cell / "seal.jsonl").looks == (look,)
+    other = replace(spec, methods=("enc",), seeds=(1,))
+    run_benchmark(other, data, tmp_path / "more", seal_log=seal.log)
+    stored = json.loads((tmp_path / "more" / "enc-c6-s1" / "scores.json").read_text())["look"]
+    assert stored["numbers"] == {"wards": 2, "lungs": 2}
+    shutil.copy(data.parent / "images/val_NORMAL_0.png", data.parent / "images/test_NORMAL_0.png")
+    with pytest.raises(SealError, match="'wards' are not those that were sealed"):
+        run_benchmark(other, data, tmp_path / "third", seal_log=seal.log)
+    assert not (tmp_path / "third").exists()

@@ -43,6 +43,14 @@ def test_a_method_may_depart_from_what_all_share() -> None:
         Spec(own={"unet": {}})
 
 
+def test_the_tuning_of_each_method_is_kept_where_it_is_recorded(tmp_path: Path) -> None:
+    (tmp_path / "spec.yaml").write_text("trials: {u-net: 4, multimix: 0}")
+    spec = Spec.read(tmp_path / "spec.yaml")
+    assert spec.trials == {"u-net": 4, "multimix": 0}
+    assert "trials:\n  u-net: 4\n  multimix: 0\n" in spec.to_yaml()
+    assert "trials" not in Spec().to_yaml()  # a benchmark that was begun before goes on
+
+
 @pytest.mark.parametrize("name", sorted(file.stem for file in SPECS.glob("*.yaml")))
 def test_shipped_specs_say_how_they_were_tuned(name: str) -> None:
     assert Spec.read(Path(name)).tuning
@@ -67,6 +75,9 @@ def test_a_bare_name_is_a_file_here_or_a_shipped_spec_but_no_folder(
         ("class_labels: [100, 0]", "class_labels: expected numbers from 1, or null for all, got 0"),
         ("colour: red", "Unknown configuration field 'colour'"),
         ("run: {optim: {steps: 0}}", "--steps"),
+        ("trials: {u-nett: 3}", "Unknown --method 'u-nett'"),
+        ("trials: {u-net: many}", "trials.u-net: expected a value of type int, got 'many'"),
+        ("trials: {u-net: -1}", "trials.u-net: expected a number from 0 on, got -1"),
         ("recipe: best", "Unknown --recipe 'best'"),
         ("[1, 2]", "expected a YAML mapping"),
         ("a: [", "not a readable YAML file"),

@@ -19,8 +19,9 @@ from bright import WIDTHS, half, picky, predictor
 from multimix.errors import MultimixError, UsageError
 from multimix.inference.predict_files import Summary, predict_files
 from multimix.io.writers import write_png
-from multimix.networks.load import ModelSpec, save_model
+from multimix.networks.load import build, save_model
 from multimix.types import Prediction, Radiograph
+from multimix.weights.file import ModelSpec
 
 
 def _rows(out: Path) -> list[dict[str, str]]:
@@ -376,7 +377,7 @@ def test_unknown_and_missing_formats(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
-    save_model(tmp_path / "run" / "best.safetensors", spec.build().state_dict(), spec, {})
+    save_model(tmp_path / "run" / "best.safetensors", build(spec).state_dict(), spec, {})
     studies.save(studies.cr(), tmp_path / "CR1")
     words = ("predict", tmp_path / "run", tmp_path / "CR1", "--out", tmp_path / "out")
     answer = tiny.multimix(capsys, *words, "--format", "dicom", "--format", "png")
@@ -419,7 +420,7 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
 
 def test_the_command_says_how_many_were_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
-    save_model(tmp_path / "run" / "best.safetensors", spec.build().state_dict(), spec, {}, picky())
+    save_model(tmp_path / "run" / "best.safetensors", build(spec).state_dict(), spec, {}, picky())
     write_png(tmp_path / "flat.png", np.zeros((40, 40), np.uint8))
     words = ("predict", tmp_path / "run", tmp_path / "flat.png", "--out", tmp_path / "out")
     answer = tiny.multimix(capsys, *words)

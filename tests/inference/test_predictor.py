@@ -1,5 +1,6 @@
 """Radiographs in, answers out: one or many, good or broken, at their own size."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,16 @@ import torch
 import torch.nn.functional as F
 
 import studies
-from bright import WIDTHS, half, picky, predictor
+from bright import WIDTHS, Thresholds, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.predictor import load
+from multimix.inference.torch_backend import predictor_of
 from multimix.io.writers import write_png
-from multimix.networks.load import ModelSpec, save_model
+from multimix.networks.load import build, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.types import Prediction, Radiograph
+from multimix.types import Prediction, Radiograph, Turn
+from multimix.weights.file import ModelSpec
 
 
 def test_answer_by_hand() -> None:
@@ -86,7 +89,7 @@ def test_radiographs_stream_in_order_with_their_spacing() -> None:
 def weights(tmp_path: Path) -> tuple[Path, MultiMix]:
     torch.manual_seed(0)
     spec = ModelSpec(("a", "b", "c"), ("lungs", "heart"), size=32, widths=WIDTHS)
-    model = spec.build()
+    model = build(spec)
     save_model(tmp_path / "best.safetensors", model.state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
     return tmp_path, model
 
@@ -106,9 +109,9 @@ def test_loaded_predictor_equals_the_model(weights: tuple[Path, MultiMix]) -> No
         sure = abs(logits[i]) > 1e-4
         np.testing.assert_array_equal(prediction.masks[structure][sure], logits[i][sure] > 0)
     np.testing.assert_allclose(predictor.trivial_masks["lungs"], 0.25)
-    assert (predictor.classes, predictor.structures) == (("a", "b", "c"), ("lungs", "heart"))
-    assert predictor.has_classes
-    assert predictor.has_masks
+    assert (predictor.spec.classes, predictor.spec.structures) == (("a", "b", "c"), ("lungs", "heart"))
+    assert predictor.spec.classify
+    assert predictor.spec.segment
 
 
 def test_load_says_what_is_wrong(weights: tuple[Path, MultiMix], tmp_path: Path) -> None:
@@ -121,11 +124,11 @@ def test_load_says_what_is_wrong(weights: tuple[Path, MultiMix], tmp_path: Path)
 def test_models_with_one_task() -> None:
     image = np.random.default_rng(0).random((40, 48), dtype=np.float32)
     model = MultiMix(widths=WIDTHS, bridge=False)
-    segments = Predictor(model, (), ("lungs",), 32)(image)
+    segments = predictor_of(model, ModelSpec((), ("lungs",), 32))(image)
     assert isinstance(segments, Prediction)
     assert (segments.predicted, dict(segments.probabilities), segments.saliency) == ("", {}, None)
     assert segments.masks["lungs"].shape == (40, 48)
-    classifies = Predictor(model, ("a", "b"), (), 32)(image)
+    classifies = predictor_of(model, ModelSpec(("a", "b"), (), 32))(image)
     assert isinstance(classifies, Prediction)
     assert dict(classifies.masks) == {}
     assert sum(classifies.probabilities.values()) == pytest.approx(1)
@@ -221,7 +224,9 @@ def test_reliability_where_labels_are_not_exclusive() -> None:
 def test_a_model_without_classes_rejects_too() -> None:
     known = Reliability(familiarity=picky().familiarity)
     model = MultiMix(widths=WIDTHS, bridge=False)
-    answer = Predictor(model, (), ("lungs",), 32, reliability=known)(np.zeros((32, 32), np.uint8))
+    answer = predictor_of(model, ModelSpec((), ("lungs",), 32), reliability=known)(
+        np.zeros((32, 32), np.uint8)
+    )
     assert isinstance(answer, Prediction)
     assert "one grey level" in answer.rejection
     assert answer.prediction_set == ()
@@ -234,10 +239,46 @@ def test_loaded_reliability_answers(weights: tuple[Path, MultiMix]) -> None:
     assert isinstance(plain, Prediction)
     save_model(run / "best.safetensors", model.state_dict(), spec, {}, Reliability(3.0, misses=(1.0,) * 3))
     loaded = load(run)
-    assert (loaded.has_sets, loaded.refuses) == (True, False)
+    assert (loaded.reliability.misses, loaded.reliability.familiarity) == ((1.0,) * 3, None)
     answer = loaded(half())
     assert isinstance(answer, Prediction)
     assert answer.prediction_set == ("a", "b", "c")
     logits = np.log(list(plain.probabilities.values())) / 3
     expected = np.exp(logits) / np.exp(logits).sum()
     assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-6)
+
+
+TURNS = [Turn(*which) for which in itertools.product((False, True), repeat=3)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_the_model_sees_an_upright_image_and_answers_the_stored_one(turn: Turn) -> None:
+    seen = []
+
+    class Watching(Thresholds):
+        def forward(self, images: torch.Tensor):
+            seen.append(images.clone())
+            return super().forward(images)
+
+    upright = np.zeros((1, 64, 48), np.float32)
+    upright[:, 40:, :20] = 1  # bright below on the left
+    stored = Radiograph(np.ascontiguousarray(turn.back(upright)), turn=turn)
+    np.testing.assert_array_equal(stored.upright, upright)
+    assert stored.upright_size == (64, 48)
+    model = predictor_of(Watching(), predictor().spec)
+    answer, plain = model(stored), model(Radiograph(upright))
+    torch.testing.assert_close(seen[0], seen[1])
+    assert answer.probabilities == plain.probabilities
+    assert answer.masks["lungs"].shape == stored.size
+    np.testing.assert_array_equal(turn.upright(answer.masks["lungs"]), plain.masks["lungs"])
+    np.testing.assert_array_equal(turn.upright(answer.saliency), plain.saliency)
+
+
+def test_a_picture_in_colour_is_rejected_where_the_model_rejects() -> None:
+    colourful = Radiograph(
+        np.random.default_rng(0).random((1, 32, 32), np.float32), in_colour=True, note="odd"
+    )
+    answer = replace(predictor(), reliability=picky())(colourful)
+    assert answer.rejection == "is a picture in colour, which no film is"
+    assert answer.note == "odd"
+    assert predictor()(colourful).rejection == ""

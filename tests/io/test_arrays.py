@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import studies
 from multimix.errors import ImageError, UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.writers import write_png
@@ -48,8 +49,8 @@ def test_a_path_is_read_and_its_name_kept(tmp_path: Path) -> None:
 
 
 def test_colour_to_grey_is_luma() -> None:
-    rgb = np.zeros((3, 16, 16), dtype=np.float32)
-    rgb[0], rgb[1] = 1.0, 0.5
+    rgb = np.zeros((16, 16, 3), dtype=np.float32)
+    rgb[..., 0], rgb[..., 1] = 1.0, 0.5
     np.testing.assert_allclose(as_radiograph(rgb, 1, "").pixels, 0.299 + 0.587 / 2, atol=1e-6)
 
 
@@ -73,3 +74,20 @@ def test_wrong_content_is_an_image_error(source: np.ndarray, message: str) -> No
 def test_wrong_type_is_a_usage_error() -> None:
     with pytest.raises(UsageError, match="expected a path, an array or a tensor, got int"):
         as_radiograph(7, 1, "input 0")
+
+
+def test_three_films_are_not_answered_as_one_and_a_photograph_is_known_as_one() -> None:
+    import skimage.data
+
+    stack = np.stack([studies.phantom(64, 64, seed) for seed in range(3)])
+    for films in (stack, stack / 255, torch.from_numpy(stack)):
+        with pytest.raises(ImageError, match=r"input 0: its three channels .* give several films as a list"):
+            as_radiograph(films, 1, "input 0")
+    same = np.stack([stack[0]] * 3)
+    assert not as_radiograph(same, 1, "x").in_colour
+    assert as_radiograph(skimage.data.astronaut(), 1, "x").in_colour
+    assert as_radiograph(stack, 3, "x").pixels.shape == (
+        3,
+        64,
+        64,
+    )  # a model of colour takes what it is given

@@ -57,6 +57,19 @@ def test_who_may_wait_no_longer_is_told_in_the_callers_words(tmp_path: Path) -> 
         pass
 
 
+def test_one_file_of_a_folder_may_be_guarded_alone(tmp_path: Path) -> None:
+    log = ".log.lock"
+    with (
+        folder_lock(tmp_path),
+        folder_lock(tmp_path, name=log),
+        pytest.raises(UsageError),
+        folder_lock(tmp_path, patience=0.0, name=log),
+    ):
+        raise AssertionError
+    with folder_lock(tmp_path, patience=0.0, name=log):
+        pass
+
+
 def test_a_file_is_had_alone_only_while_nobody_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "index"
     file.write_bytes(b"")

@@ -53,6 +53,31 @@ def test_twelve_bits_in_a_16_bit_png_stay_dark(tmp_path: Path) -> None:
     np.testing.assert_allclose(pixels, 4095 / 65535)
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_sixteen_bits_a_channel_are_kept_in_a_png(tmp_path: Path, channels: int) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    levels = np.arange(0, 4096, 4, dtype=np.uint16).reshape(32, 32)
+    samples = [levels] * (channels - (channels in (2, 4))) + [np.full_like(levels, 65535)] * (
+        channels in (2, 4)
+    )
+    (tmp_path / "x.png").write_bytes(codecs.png_encode(np.dstack(samples) if channels > 1 else levels))
+    for wanted in (1, 3):
+        pixels = read_image(tmp_path / "x.png", wanted).pixels
+        np.testing.assert_allclose(pixels, np.repeat(levels[None] / 65535, wanted, 0), atol=1e-7)
+
+
+def test_sixteen_bits_of_colour_and_of_alpha(tmp_path: Path) -> None:
+    codecs = pytest.importorskip("imagecodecs")
+    rgba = np.zeros((16, 16, 4), np.uint16)
+    rgba[..., :3] = 1001, 2002, 40_004
+    rgba[..., 3] = 65535
+    rgba[:8, :, 3] = 32768
+    (tmp_path / "x.png").write_bytes(codecs.png_encode(rgba))
+    found = read_image(tmp_path / "x.png", 3).pixels * 65535
+    np.testing.assert_allclose(found[:, 15, 0], [1001, 2002, 40_004], atol=0.1)
+    np.testing.assert_allclose(found[:, 0, 0], [1001 / 2, 1001, 20_002], atol=1)
+
+
 def test_jpeg_is_read(tmp_path: Path) -> None:
     pixels = read_image(save(tmp_path / "x.jpg", np.full((16, 16), 51, np.uint8))).pixels
     np.testing.assert_allclose(pixels, 0.2, atol=0.005)

@@ -20,21 +20,12 @@ from torch import Tensor
 
 import multimix
 from multimix.errors import CheckpointError, MultimixError, UsageError
-from multimix.networks.load import (
-    BEST,
-    ModelSpec,
-    TrainingState,
-    load_model,
-    load_released,
-    load_state,
-    read_tensors,
-    save_model,
-    save_state,
-    write_tensors,
-)
+from multimix.networks.load import build, load_model, load_released, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.reliability.ood import Familiarity, Gaussian
+from multimix.training.state import TrainingState, load_state, save_state
+from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
 SPEC = ModelSpec(
     classes=("normal", "pneumonia", "ångström"),
@@ -60,7 +51,7 @@ def one_line(refusal: pytest.ExceptionInfo[Any], file: Path) -> str:
 @pytest.fixture
 def weights_file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = SPEC.build()
+    model = build(SPEC)
     masks = {name: torch.rand(32, 32) for name in SPEC.structures}
     save_model(tmp_path / BEST, model.state_dict(), SPEC, masks)
     return tmp_path / BEST
@@ -71,7 +62,7 @@ def weights_file(tmp_path: Path) -> Path:
 
 def test_a_network_comes_back_as_it_was(tmp_path: Path):
     torch.manual_seed(0)
-    model, masks = SPEC.build(), {"lungs": torch.rand(32, 32), "heart": torch.rand(32, 32)}
+    model, masks = build(SPEC), {"lungs": torch.rand(32, 32), "heart": torch.rand(32, 32)}
     save_model(tmp_path / "run" / BEST, model.state_dict(), SPEC, masks)
     for place in (tmp_path / "run", tmp_path / "run" / BEST):
         loaded = load_model(place)
@@ -89,7 +80,7 @@ def test_a_network_comes_back_as_it_was(tmp_path: Path):
 
 def test_a_network_that_only_classifies_has_no_structures(tmp_path: Path):
     spec = ModelSpec(classes=("a", "b"), structures=(), size=16, method="enc", widths=(2,) * 5, bridge=False)
-    save_model(tmp_path / BEST, spec.build().state_dict(), spec, {})
+    save_model(tmp_path / BEST, build(spec).state_dict(), spec, {})
     loaded = load_model(tmp_path)
     assert (loaded.spec.classify, loaded.spec.segment) == (True, False)
     assert loaded.trivial_masks == {}
@@ -134,8 +125,8 @@ def reliable() -> Reliability:
 
 def test_reliability_comes_back_as_it_was(tmp_path: Path):
     known = reliable()
-    save_model(tmp_path / "plain", SPEC.build().state_dict(), SPEC, {})
-    save_model(tmp_path / BEST, SPEC.build().state_dict(), SPEC, {}, known)
+    save_model(tmp_path / "plain", build(SPEC).state_dict(), SPEC, {})
+    save_model(tmp_path / BEST, build(SPEC).state_dict(), SPEC, {}, known)
     assert load_model(tmp_path / "plain").reliability is None
     found = load_model(tmp_path / BEST).reliability
     assert found is not None
@@ -161,7 +152,7 @@ def test_reliability_comes_back_as_it_was(tmp_path: Path):
     ],
 )
 def test_damaged_reliability_is_refused(change: dict[str, Any], tmp_path: Path):
-    save_model(tmp_path / BEST, SPEC.build().state_dict(), SPEC, {}, reliable())
+    save_model(tmp_path / BEST, build(SPEC).state_dict(), SPEC, {}, reliable())
     tensors, header = read_tensors(tmp_path / BEST)
     header["reliability"] |= change
     write_tensors(tmp_path / BEST, tensors, header)
@@ -186,7 +177,7 @@ def test_a_failed_write_leaves_the_old_file(number: int, weights_file: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", half)
         with pytest.raises((MultimixError, OSError)):
-            save_model(weights_file, SPEC.build().state_dict(), SPEC, {})
+            save_model(weights_file, build(SPEC).state_dict(), SPEC, {})
     assert [path.name for path in weights_file.parent.iterdir()] == [BEST]
     assert weights_file.read_bytes() == before
 
@@ -255,14 +246,14 @@ def test_a_header_of_another_kind_is_refused(header: Any, tmp_path: Path):
 )
 def test_weights_that_do_not_fit_their_header_are_refused(change: dict[str, Any], tmp_path: Path):
     file, header = tmp_path / "weights.safetensors", {"spec": vars(SPEC) | change}
-    write_tensors(file, {f"model.{k}": v for k, v in SPEC.build().state_dict().items()}, header)
+    write_tensors(file, {f"model.{k}": v.numpy() for k, v in build(SPEC).state_dict().items()}, header)
     with pytest.raises(CheckpointError) as refusal:
         load_model(file)
     assert "not weights of a MultiMix network" in one_line(refusal, file)
 
 
 def test_a_header_of_a_later_version_is_read_as_far_as_it_is_known(weights_file: Path):
-    tensors = {f"model.{k}": v for k, v in load_model(weights_file).model.state_dict().items()}
+    tensors = {f"model.{k}": v.numpy() for k, v in load_model(weights_file).model.state_dict().items()}
     write_tensors(weights_file, tensors, {"spec": vars(SPEC) | {"new": 1}, "also": 2})
     assert load_model(weights_file).spec == SPEC
 
@@ -311,7 +302,7 @@ def test_what_was_loaded_outlives_the_file(tmp_path: Path):
 
 @pytest.mark.parametrize("numbers", [None, [], {}, {"step": 1}, {"step": 1, "more": 2}])
 def test_a_state_with_other_fields_is_refused(numbers: Any, tmp_path: Path):
-    write_tensors(tmp_path / "last.safetensors", {"model.a": torch.zeros(1)}, {"state": numbers})
+    write_tensors(tmp_path / "last.safetensors", {"model.a": np.zeros(1, np.float32)}, {"state": numbers})
     with pytest.raises(CheckpointError) as refusal:
         load_state(tmp_path / "last.safetensors")
     assert "not a training state" in one_line(refusal, tmp_path / "last.safetensors")

@@ -22,7 +22,7 @@ def test_archive_and_worker_are_killed(model: Path, tmp_path: Path):
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(here.parents[1]), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": str(here.parent), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     story = json.loads(done.stdout)

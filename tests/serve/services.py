@@ -11,22 +11,25 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import torch
+import pytest
 import uvicorn
 from fastapi import FastAPI
 from PIL import Image
 from pydicom.dataset import Dataset
 
-from multimix.networks.load import ModelSpec, save_model
+from multimix.weights.file import ModelSpec
 
 SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=(4, 4, 8, 8, 8))
 
 
 def weights(folder: Path, spec: ModelSpec = SPEC) -> Path:
     """A run folder with weights drawn from a fixed seed."""
+    torch = pytest.importorskip("torch")
+    from multimix.networks.load import build, save_model
+
     with torch.random.fork_rng():
         torch.manual_seed(2)  # of the first few, one whose masks are neither empty nor full
-        network = spec.build()
+        network = build(spec)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(folder / "best.safetensors", network.state_dict(), spec, {})
     return folder

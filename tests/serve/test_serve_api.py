@@ -25,12 +25,12 @@ from multimix.errors import UsageError
 from multimix.inference.predictor import Predictor, load
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image_bytes
-from multimix.networks.load import ModelSpec
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.server import listen
 from multimix.serve.settings import Settings, settings_for
 from multimix.types import Prediction
+from multimix.weights.file import ModelSpec
 
 PREDICT = "/v1/predict"
 

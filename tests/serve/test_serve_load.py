@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import services
 
-from multimix.networks.load import ModelSpec
+from multimix.weights.file import ModelSpec
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="with one core nothing can run at once")

@@ -19,8 +19,9 @@ from multimix.cli import commands
 from multimix.errors import ManifestError
 from multimix.evaluation.evaluate import summarise, write_scores
 from multimix.io.writers import write_json
-from multimix.networks.load import ModelSpec, save_model
+from multimix.networks.load import build, save_model
 from multimix.weights import shipped_names
+from multimix.weights.file import ModelSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "results" / "weights"
@@ -294,7 +295,7 @@ def test_pictures_show_the_failures(
     failing: ModuleType, results: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec(CLASSES, ("lungs",), 32, widths=(2,) * 5)
-    save_model(tmp_path / "shipped" / "tiny-xray.safetensors", spec.build().state_dict(), spec, {})
+    save_model(tmp_path / "shipped" / "tiny-xray.safetensors", build(spec).state_dict(), spec, {})
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "shipped")
     monkeypatch.chdir(data.parent)  # as results/weights/run.sh may be told ../data
     files = failing.draw(Path(data.name), results, tmp_path / "pictures")

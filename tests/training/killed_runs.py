@@ -20,8 +20,9 @@ import scipy.optimize  # noqa: F401  likewise
 import torch
 
 from multimix import cli
-from multimix.networks.load import LAST, load_state
 from multimix.training import trainer
+from multimix.training.state import load_state
+from multimix.weights.file import LAST
 
 
 class Calls:

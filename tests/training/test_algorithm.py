@@ -89,7 +89,8 @@ PRESENT = {
 }
 OURS = {"classification", "pseudo_label", "kept", "dice", "location"}
 PRESENT |= dict.fromkeys(ABLATIONS, OURS)
-PRESENT["multimix-plus-no-pseudo-labels"] = {"classification", "dice", "location"}
+PRESENT |= {"u-net-style": {"dice"}, "enc-style": {"classification"}}
+PRESENT["umtl-s-style"] = PRESENT["multimix-plus-no-pseudo-labels"] = {"classification", "dice", "location"}
 PRESENT["multimix-plus-no-locate"] = OURS - {"location"}
 PRESENT["multimix-t-mask-teacher"] = OURS | {"pseudo_mask", "kept_pixels"}
 

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from multimix.errors import MultimixError, UsageError
-from multimix.training.runlog import RunLog, read_log
+from multimix.io.run_folder import read_log
+from multimix.training.runlog import RunLog
 
 
 def test_lines_come_back_in_order(tmp_path: Path):

@@ -24,15 +24,17 @@ from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.locks import LOCK
-from multimix.networks.load import BEST, LAST, load_model, load_state, read_tensors, save_model
+from multimix.io.run_folder import read_log
+from multimix.networks.load import load_model, save_model
 from multimix.recipes import METHODS
 from multimix.training.algorithm import WEIGHTS
 from multimix.training.batch import MultiMixBatch
 from multimix.training.prepare import prepare
-from multimix.training.runlog import read_log
 from multimix.training.schedule import learning_rate
+from multimix.training.state import load_state
 from multimix.training.trainer import Progress, Trainer, train
 from multimix.types import Record
+from multimix.weights.file import BEST, LAST, read_tensors
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tensors(run: Path, name: str = LAST) -> dict[str, Tensor]:
-    return read_tensors(run / name)[0]
+    return {key: torch.from_numpy(values) for key, values in read_tensors(run / name)[0].items()}
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:

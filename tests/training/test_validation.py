@@ -173,8 +173,8 @@ def test_familiarity_is_of_both_parts_and_needs_no_model() -> None:
     assert (found.temperature, found.thresholds, found.misses) == (1, (), ())
     assert found.familiarity is not None
     new = torch.from_numpy(gradients(10, 2)).float() / 255
-    assert found.familiarity.refusals(new) == [""] * 10
-    assert all(found.familiarity.refusals(new.flip(2)))
+    assert found.familiarity.refusals(new.numpy()) == [""] * 10
+    assert all(found.familiarity.refusals(new.flip(2).numpy()))
 
 
 def test_without_validation_images_nothing_is_known() -> None:

@@ -14,6 +14,7 @@ from multimix.cli.evaluate import evaluate
 from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
 from multimix.cli.report import report
+from multimix.cli.seal import seal
 from multimix.cli.serve import serve
 from multimix.cli.train import train
 from multimix.errors import MultimixError
@@ -35,7 +36,7 @@ def commands() -> None:
     """
 
 
-for command in (audit, benchmark, compare, data, demo, evaluate, pacs, predict, report, serve, train):
+for command in (audit, benchmark, compare, data, demo, evaluate, pacs, predict, report, seal, serve, train):
     commands.add_command(command)
 
 

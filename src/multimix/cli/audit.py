@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.seal import seal_log_option
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -24,8 +26,11 @@ STYLES = {"wrong": "bold red", "doubtful": "yellow", "note": "dim"}
     type=click.Path(path_type=Path),
     help="Folder of an evaluation that lies elsewhere; may be repeated.",
 )
+@seal_log_option
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Also write everything to this file.")
-def audit(run: Path, data: Path | None, scores: tuple[Path, ...], file: Path | None) -> None:
+def audit(
+    run: Path, data: Path | None, scores: tuple[Path, ...], seal_log: Path | None, file: Path | None
+) -> None:
     """Look in RUN for what makes results wrong.
 
     That is dead loss terms, leaks, shortcuts, impossible scores and more; RUN is a run folder or a benchmark's cell.
@@ -46,7 +51,7 @@ def audit(run: Path, data: Path | None, scores: tuple[Path, ...], file: Path | N
     from multimix.io.writers import write_json
 
     with bar("Auditing", "checks") as progress:
-        report = audit_run(run, data, scores=scores, progress=progress)
+        report = audit_run(run, data, scores=scores, seal_log=seal_log, progress=progress)
     if file is not None:
         write_json(file, _plain(report))
     console = Console()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.seal import seal_log_option
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     help="Cells at a time. [default: cores / threads of a cell, on a CUDA device 4]",
 )
-def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -> None:
+@seal_log_option
+def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None, seal_log: Path | None) -> None:
     """Run a grid of methods, label budgets and seeds; go on where it stopped.
 
     \b
@@ -35,10 +38,10 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -
       multimix benchmark quick --data xrays --out results
       multimix benchmark my_spec.yaml --data xrays --out results --processes 4
 
-    SPEC is a YAML file, or the name of one that comes with the package: paper, quick, ours, ablations,
+    SPEC is a YAML file, or the name of one that comes with the package: paper, quick, ours, ablations, supervised,
     long, draws, equal, published, labels, cuda, smoke. A finished cell is never run again, an interrupted one goes
     on. Every cell keeps its answer for every test image, so that `multimix compare` and `multimix report` need no
-    training.
+    training. Where the test images are sealed (`multimix seal`), the whole grid is one look at them.
     """
     import os
     import time
@@ -73,7 +76,7 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None) -
     with Live(table, console=console, auto_refresh=False, transient=True) as live:
         if (out / "spec.yaml").is_file():
             seen.update(s.cell.name for s in states(read, out) if s.state == "finished")
-        ended = run_benchmark(read, data, out, processes=workers, watch=watch)
+        ended = run_benchmark(read, data, out, processes=workers, watch=watch, seal_log=seal_log)
     Console().print(grid(ended, ""))
     click.echo(f"Every score: {out / 'summary.csv'}\nNext: multimix report {out}")
     failed = [state for state in ended if state.state == "failed"]

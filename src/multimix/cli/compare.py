@@ -88,8 +88,10 @@ def _table(found: "Sequence[Comparison]") -> "Table":
 def _legend(found: "Sequence[Comparison]") -> str:
     several = found[0].seeds > 1
     over = "patients and seeds" if several else "patients, for these two trained models"
+    trials = ("not recorded" if n is None else str(n) for n in (found[0].trials_a, found[0].trials_b))
     return (
         f"A is {found[0].name_a}, B is {found[0].name_b}. Interval and p are over {over}; the named test takes the "
         "trained models as they are. Holm's correction is over the larger p of every line. What would tell: "
-        "80 % power, if the observed difference and variances are the true ones."
+        "80 % power, if the observed difference and variances are the true ones. Settings tuned over (trials): "
+        f"{' for A, '.join(trials)} for B."
     )

@@ -1,13 +1,13 @@
 """`multimix data`: index, check, phantom."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from multimix.cli.train import LARGEST
 from multimix.data.sources import LAYOUTS
-from multimix.errors import UsageError
+from multimix.errors import ManifestError, UsageError
 
 if TYPE_CHECKING:
     from multimix.types import Record
@@ -32,27 +32,42 @@ def data() -> None:
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="CSV or Parquet. [default: FOLDER/manifest.csv]"
 )
-@click.option("--patient-pattern", metavar="REGEX", help="One group finds the patient in a file name.")
+@click.option(
+    "--folders",
+    metavar="LEVELS",
+    help="What the folders are from the top down: source, split, class, patient, images or *, joined by /.",
+)
+@click.option(
+    "--mask-suffix", metavar="TEXT", help="What a mask's name has after its image's: x_roi.png of x.png."
+)
+@click.option(
+    "--patient-pattern",
+    metavar="REGEX",
+    help="One group finds the patient in a file name, or else in its path.",
+)
+@click.option("--patient-per-image", is_flag=True, help="Every image is of another patient.")
 @click.option(
     "--seed", type=int, default=0, show_default=True, help="Draws a split where there is none on disk."
 )
 @click.option("--replace", is_flag=True, help="Overwrite an existing manifest.")
-def index(
-    folder: Path, layout: str | None, out: Path | None, patient_pattern: str | None, seed: int, replace: bool
-) -> None:
+def index(folder: Path, layout: str | None, out: Path | None, replace: bool, **options: Any) -> None:
     """Write the manifest of a folder: class folders, images/ and masks/, or both.
 
     \b
     Examples:
       multimix data index xrays
       multimix data index xrays --patient-pattern '(p\\d+)_'
+      multimix data index xrays --folders split/class/patient
       multimix data index NLM-MontgomeryCXRSet --layout montgomery
 
     \b
-    Folders that are understood:
+    Folders that are understood, also with a folder per patient:
       CLASS/x.png              train/CLASS/x.png            images/x.png + masks/x.png
+      unlabelled/x.png         Training/CLASS/x.png         imagesTr/x_0000.png + labelsTr/x.png
       masks/STRUCTURE/x.png    CLASS/x.png + CLASS/x_mask.png
       SOURCE/ above any of these
+
+    What can be read in two ways is refused until --folders says how.
     """
     from multimix.data import sources
     from multimix.data.index import index_folder
@@ -62,13 +77,14 @@ def index(
     if out.exists() and not replace:
         raise UsageError(f"{out}: exists. Add --replace to overwrite it, or choose another --out.")
     if layout is not None:
-        if patient_pattern is not None:
+        given = [name for name, value in options.items() if value and name != "seed"]
+        if given:
             raise UsageError(
-                "--patient-pattern is for plain folders; --layout knows its patients. Leave it out."
+                f"--{given[0].replace('_', '-')} is for plain folders; --layout knows its own. Leave it out."
             )
         found = sources.index_layout(layout, folder)
     else:
-        found = index_folder(folder, seed=seed, patient_pattern=patient_pattern)
+        found = index_folder(folder, **options)
     write_manifest(out, found.records)
     for what, lines in (("Left out", found.unmatched), ("Note", found.notes)):
         for line in lines[:10]:
@@ -76,6 +92,11 @@ def index(
         if len(lines) > 10:
             click.echo(f"{what}: {len(lines) - 10} more", err=True)
     _print_counts(found.records)
+    if not any(record.label or record.masks for record in found.records):
+        raise ManifestError(
+            f"{out}: written, but none of its {len(found.records)} images has a label or a mask, so nothing can be "
+            "learned from it alone. Fill in the label or mask column, or move the images into folders per class."
+        )
     click.echo(f"{out}: {len(found.records)} images. Next: multimix data check {out}")
 
 
@@ -86,13 +107,15 @@ def _print_counts(records: "list[Record]") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from multimix.types import patients_known
+
     table = Table("source", "split", "images", "patients", "with label", "with mask")
     groups = Counter((r.source, r.split) for r in records)
     for (source, split), count in sorted(groups.items()):
         mine = [r for r in records if (r.source, r.split) == (source, split)]
         numbers = (
             count,
-            len({r.patient for r in mine}),
+            len({r.patient for r in mine}) if patients_known(r.patient for r in mine) else "not known",
             sum(r.label is not None for r in mine),
             sum(bool(r.masks) for r in mine),
         )
@@ -114,10 +137,13 @@ def _print_counts(records: "list[Record]") -> None:
     metavar="FILE",
     help="Write the rows whose files can all be used to FILE, CSV or Parquet.",
 )
-def check(manifest: Path, good: Path | None) -> None:
+@click.option(
+    "--confirm-classes", is_flag=True, help="Classes of one patient or one image each are meant so."
+)
+def check(manifest: Path, good: Path | None, confirm_classes: bool) -> None:
     """Look at every file of MANIFEST and report what would corrupt a result.
 
-    MANIFEST is a CSV or Parquet table, or the folder that holds manifest.csv.
+    MANIFEST is a CSV, Parquet or Excel table, or the folder that holds manifest.csv.
 
     \b
     Examples:
@@ -125,20 +151,21 @@ def check(manifest: Path, good: Path | None) -> None:
       multimix data check xrays/wards.parquet
       multimix data check xrays --good xrays/good.csv
 
-    Missing, unreadable or mismatched files, a patient or the same pixels in two splits are errors: exit
-    status 1. Warnings and notes (class balance) do not change the exit status.
+    Rows that cannot be read, missing, unreadable or mismatched files, a patient or the same pixels in two splits,
+    classes that look like patients are errors: exit status 1. Warnings and notes (class balance) do not change the
+    exit status.
     """
     from rich.console import Console
     from rich.text import Text
 
     from multimix.cli.progress import bar
     from multimix.data.check import check_manifest
-    from multimix.data.manifest import read_manifest, write_manifest
+    from multimix.data.manifest import read_rows, write_manifest
 
     if good is not None and good.exists():
         raise UsageError(f"{good}: exists. Choose another --good, or remove it.")
     with bar("Checking", "images") as report:
-        findings = check_manifest(manifest, report)
+        findings = check_manifest(manifest, report, confirm_classes=confirm_classes)
     console = Console(soft_wrap=True)
     for finding in findings:
         console.print(
@@ -147,14 +174,14 @@ def check(manifest: Path, good: Path | None) -> None:
     errors = sum(f.level == "error" for f in findings)
     warnings = sum(f.level == "warning" for f in findings)
     click.echo(f"{manifest}: {errors} errors, {warnings} warnings")
+    rows = list(read_rows(manifest))
     unusable = {finding.image for finding in findings if finding.image is not None}
-    if unusable and good is None:
+    if good is None and (unusable or any(isinstance(row, ManifestError) for row in rows)):
         click.echo("--good FILE writes a manifest of the rows whose files can all be used.")
     if good is not None:
-        records = read_manifest(manifest)
-        kept = [record for record in records if record.image not in unusable]
+        kept = [row for row in rows if not isinstance(row, ManifestError) and row.image not in unusable]
         write_manifest(good, kept)
-        click.echo(f"{good}: {len(kept)} of {len(records)} images")
+        click.echo(f"{good}: {len(kept)} of {len(rows)} rows")
     if errors:
         raise SystemExit(1)
 

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.seal import seal_log_option
 from multimix.cli.train import names
 from multimix.cli.weights import model_of, weights_option
-from multimix.errors import UsageError
+from multimix.errors import SplitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
+    from multimix.data.seal import Look
     from multimix.inference.predictor import Predictor
     from multimix.types import Record, Scores
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
+@seal_log_option
 def evaluate(
     run: Path | None,
     data: Path | None,
@@ -46,6 +49,7 @@ def evaluate(
     out: Path | None,
     parquet: bool,
     device: str,
+    seal_log: Path | None,
 ) -> None:
     """Judge the model RUN on DATA.
 
@@ -58,7 +62,8 @@ def evaluate(
       multimix evaluate --weights chest-xray xrays --class-source nih
 
     Where neither --class-source nor --mask-source is given, the sources are those of the run.
-    Every score stands beside its 95 % interval over patients and the answer that needs no model.
+    Every score stands beside its 95 % interval over patients and the answer that needs no model. A look at images that
+    `multimix seal` has sealed is counted.
     """
     model, rest = model_of(weights, (run, data))
     if len(rest) > 1:
@@ -73,13 +78,14 @@ def evaluate(
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
-    by_class = by_class if predictor.has_classes else ()
-    by_mask = by_mask if predictor.has_masks else ()
+    by_class = by_class if predictor.spec.classify else ()
+    by_mask = by_mask if predictor.spec.segment else ()
     sources = tuple(dict.fromkeys((*by_class, *by_mask)))
     if not sources:
         raise UsageError(
             f"{model}: nothing to judge. Name --class-source or --mask-source for what the model predicts: classes "
-            f"({', '.join(predictor.classes) or 'none'}), structures ({', '.join(predictor.structures) or 'none'})."
+            f"({', '.join(predictor.spec.classes) or 'none'}), structures "
+            f"({', '.join(predictor.spec.structures) or 'none'})."
         )
     chosen = _chosen(manifest, sources, split)
     home = model if model.is_dir() else model.parent
@@ -89,10 +95,44 @@ def evaluate(
         _refuse_scores_of_another(manifest, out)
     suffix = ".parquet" if parquet else ".csv"
     with _folder(out):
+        look = _look(model, manifest, seal_log, split, chosen)
         scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent)
-        summary, per_image = write_scores(out, scores, tables, manifest=manifest.resolve(), suffix=suffix)
+        summary, per_image = write_scores(
+            out, scores, tables, manifest=manifest.resolve(), look=look, suffix=suffix
+        )
     Console().print(format_scores(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
+    if look is not None:
+        click.echo(look.sentence)
+
+
+def _look(
+    model: Path, manifest: Path, seal_log: Path | None, split: str, chosen: "Mapping[str, Sequence[Record]]"
+) -> "Look | None":
+    """The look at a sealed part, counted; None where it is not sealed. SplitError where the run has learned from it."""
+    from multimix.data.seal import find_seal, open_look, plan_of
+    from multimix.io.run_folder import SPLIT, read_roles
+    from multimix.weights.file import BEST
+
+    seal = find_seal(manifest, seal_log)
+    if seal is None or seal.split != split:
+        return None
+    records = [record for mine in chosen.values() for record in mine]
+    if model.is_dir() and (model / SPLIT).is_file():
+        learned = {(row["source"], row["patient"]) for row in read_roles(model)}
+        if both := sorted(
+            {record.patient for record in records if (record.source, record.patient) in learned}
+        ):
+            raise SplitError(
+                f"{model}: has learned from {len(both)} of the sealed patients, such as {both[0]}. Train on "
+                f"{manifest}, or judge other images."
+            )
+    else:
+        click.echo(
+            f"Note: {model} does not say whom it learned from; sealed patients may be among them.", err=True
+        )
+    plan = plan_of(model / BEST if model.is_dir() else model, *chosen)
+    return open_look(seal, records, split, tuple(chosen), by=f"evaluate {model.name}", plan=plan)
 
 
 def _chosen(manifest: Path, sources: tuple[str, ...], split: str) -> "Mapping[str, Sequence[Record]]":
@@ -147,10 +187,11 @@ def _refuse_what_was_learned(
     manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
     from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_material
+    from multimix.io.run_folder import CONFIG, SPLIT
 
-    if split == "train" or not all((run / name).is_file() for name in ("config.yaml", "split.csv")):
+    if split == "train" or not all((run / name).is_file() for name in (CONFIG, SPLIT)):
         return
-    material = open_material(run, None, (), None)
+    material = open_material(run)
     if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)
@@ -165,8 +206,10 @@ def _refuse_what_was_learned(
 
 def _refuse_scores_of_another(manifest: Path, folder: Path) -> None:
     """UsageError where the scores in `folder` name another manifest; what names none is overwritten."""
+    from multimix.io.run_folder import SCORES
+
     try:
-        known = json.loads((folder / "scores.json").read_text("utf-8")).get("manifest")
+        known = json.loads((folder / SCORES).read_text("utf-8")).get("manifest")
     except (OSError, ValueError, AttributeError):  # nothing there, or nothing that could be kept
         return
     if known is not None and known != str(manifest.resolve()):
@@ -198,10 +241,10 @@ def _what(
     run: Path, data: Path | None, class_source: str | None, mask_source: str | None
 ) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
     """Manifest's file, class sources and mask sources: as given, else as the run was trained."""
-    from multimix.config import RunConfig
+    from multimix.io.run_folder import read_config
 
-    file = run / "config.yaml"
-    stored = RunConfig.read(file).data if file.is_file() else None
+    config = read_config(run)
+    stored = config.data if config is not None else None
     if data is None and stored is None:
         raise UsageError(
             f"{run}: a weights file does not know its data. Give DATA, as in `multimix evaluate {quote(str(run))} "

@@ -86,7 +86,7 @@ def names(text: str) -> tuple[str, ...]:
     type=click.IntRange(16, LARGEST),
     help="Side of the network's input in pixels, a multiple of 16. [default: 256]",
 )
-@click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: 1]")
+@click.option("--channels", type=int, help="1 (grey) or 3 (colour). [default: as the images are]")
 @click.option("--steps", type=int, help="Training steps. [default: the recipe's]")
 @click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
@@ -187,8 +187,9 @@ def _configuration(
 def _stored(out: Path, resume: bool) -> "RunConfig | None":
     """The configuration of the run in `out`, None where a new run may begin there; anything else is refused."""
     from multimix.config import RunConfig
+    from multimix.io.run_folder import CONFIG
 
-    file = out / "config.yaml"
+    file = out / CONFIG
     if not file.is_file():
         if out.exists() and (not out.is_dir() or any(p.name[0] != "." for p in out.iterdir())):
             raise UsageError(f"{out}: exists and is no run. Choose an empty or new folder for --out.")
@@ -220,6 +221,7 @@ def _flat(mapping: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> None:
     from multimix.cli.progress import bar
+    from multimix.io.run_folder import CONFIG
     from multimix.training.trainer import train as run
 
     with bar("Decoding", "images") as decoding, bar("Training", "steps") as training:
@@ -235,10 +237,10 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
                 ),
             )
         except KeyboardInterrupt:
-            if (out / "config.yaml").is_file():  # else nothing has begun that could go on
+            if (out / CONFIG).is_file():  # else nothing has begun that could go on
                 click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
-    click.echo(_learned_from(trainer.prepared.sets.roles()))
+    click.echo(_learned_from(trainer.prepared.sets.roles(), trainer.prepared.sets.channels))
     if unknown := _not_measured(out):
         click.echo(f"Too few validation images for {unknown} (docs/reliability.md).")
     best = "none" if trainer.best_score is None else f"{trainer.best_score:.4f}{_made_of(out)}"
@@ -248,7 +250,7 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
     )
 
 
-def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
+def _learned_from(roles: "Mapping[str, Sequence[Record]]", channels: int) -> str:
     """What the run saw, in a line: an image that is in none of these was not learned from."""
     words = {"labelled_classes": "with class", "unlabelled_classes": "whose class was not seen"}
     words |= {
@@ -256,13 +258,14 @@ def _learned_from(roles: "Mapping[str, Sequence[Record]]") -> str:
         "unlabelled_masks": "whose masks were not seen",
     }
     seen = ", ".join(f"{len(roles[role]):,} {what}" for role, what in words.items() if roles[role])
-    return f"Learned from images: {seen}."
+    return f"Learned from images{' in colour' if channels == 3 else ''}: {seen}."
 
 
 def _not_measured(run: Path) -> str:
     """What of its reliability the weights do not know; empty where they know all."""
-    from multimix.networks.load import BEST, load_model
+    from multimix.networks.load import load_model
     from multimix.reliability.calibration import Reliability
+    from multimix.weights.file import BEST
 
     stored = load_model(run / BEST)
     known = stored.reliability or Reliability()
@@ -275,8 +278,8 @@ def _not_measured(run: Path) -> str:
 
 def _made_of(run: Path) -> str:
     """' (what the validation score is made of)'; empty where the log has lost its scores."""
-    from multimix.training.runlog import read_log
+    from multimix.io.run_folder import LOG, read_log
     from multimix.training.validation import score_in_words
 
-    lines = [line for line in read_log(run / "log.jsonl") if "score" in line]
+    lines = [line for line in read_log(run / LOG) if "score" in line]
     return f" ({score_in_words(lines[-1])})" if lines else ""

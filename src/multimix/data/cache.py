@@ -26,7 +26,6 @@ from pathlib import Path
 
 import numpy as np
 import platformdirs
-import torch
 
 from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
 from multimix.io.locks import lock_exclusive, lock_shared
@@ -34,7 +33,7 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.resize import to_model_size
 from multimix.types import Record
 
-VERSION = 1
+DECODER = 3
 """Raised when decoding or resizing changes, so that older caches are left alone and built anew."""
 
 ABANDONED_SECONDS = 24 * 3600
@@ -168,7 +167,7 @@ def _removed(place: Path) -> bool:
 
 
 def _key(records: Sequence[Record], size: int, channels: int, structures: Sequence[str]) -> str:
-    key = hashlib.blake2b(repr((VERSION, size, channels, tuple(structures))).encode(), digest_size=16)
+    key = hashlib.blake2b(repr((DECODER, size, channels, tuple(structures))).encode(), digest_size=16)
     for record in records:
         for path in (record.image, *_mask_files(record, structures)):
             try:
@@ -255,15 +254,17 @@ def decode_record(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Image (C size size) and masks (S size size), both uint8, as the cache stores them."""
     radiograph = read_image(record.image, channels, force=True)
-    image = to_model_size(torch.from_numpy(radiograph.pixels), size)
+    image = to_model_size(radiograph.pixels, size)
     masks = np.zeros((len(structures), size, size), np.uint8)
     for row, structure in enumerate(structures):
         files = record.masks.get(structure)
         if files:
             mask = read_mask(files, radiograph.size)
-            resized = to_model_size(torch.from_numpy(mask[None].astype(np.float32)), size)
-            masks[row] = (resized[0] >= 0.5).numpy()
-    return (image * 255).round().to(torch.uint8).numpy(), masks
+            resized = to_model_size(mask[None].astype(np.float32), size)
+            masks[row] = resized[0] >= 0.5
+    # Square by now, so that being turned and being resized come to the same.
+    upright = radiograph.turn.upright
+    return upright(np.rint(image * 255).astype(np.uint8)), upright(masks)
 
 
 @contextmanager

@@ -1,42 +1,33 @@
-"""The one interchange: a table of images and what is known about them, in CSV or Parquet.
+"""The one interchange: a table of images and what is known about them, in CSV, Parquet or Excel.
 
-    image    file, relative to the manifest's folder, '/'-separated; the only column that must be there
+    image    file, relative to the manifest's folder; the only column that must be there
     mask     file of the structure "lungs", or several joined by '|' whose union is meant; may be empty
     mask:X   the same for a further structure X
     label    class, or several joined by '|' where they are not exclusive; empty where unlabelled; `none` where
              classes are not exclusive and the image is known to show none of them
-    split    train, val or test; without the column everything is train
-    patient  unique within its source; without it the image's stem
+    split    train, val or test, as people write them; without the column everything is train
+    patient  unique within its source; without it nobody knows, and scores get no interval
     source   data set; without it the name of the manifest's folder
 
-`path`, `mask_path` and `patient_id` are read as image, mask and patient; any other column is free, but for one whose
-name is nearly one of these. Parquet's cells may be lists, which '|' joins. Files are not looked at here: `multimix
-data check` and the cache do that.
+`columns` says which other names are read as these; any other column is free. Parquet's cells may be lists, which '|'
+joins. Files are not looked at here: `multimix data check` and the cache do that.
 """
 
 import csv
-import math
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from multimix.data.columns import LUNGS, SPLITS, find_columns, split_of
+from multimix.data.table import Line, Table, read_table
 from multimix.errors import ManifestError
 from multimix.io.writers import atomic_write
-from multimix.types import NONE, Record
+from multimix.types import NONE, UNKNOWN, Record
 
-SPLITS = ("train", "val", "test")
-LUNGS = "lungs"
-"""Structure of the plain `mask` column."""
-ALIASES = {"path": "image", "mask_path": "mask", "patient_id": "patient"}
-_COLUMNS = ("image", "mask", "label", "split", "patient", "source")
+__all__ = ["LUNGS", "SPLITS", "read_manifest", "read_rows", "unread_columns", "write_manifest"]
+
 _EMPTY = {"nan", "null", "n/a", "<na>"}
 """How programs write a cell that was empty, in lower case."""
-
-_SEPARATORS = {";": "semicolons", "\t": "tabs"}
-"""Of tables that are no CSV as it is read here, with their names."""
-
-Row = Mapping[str, str]
 
 
 def read_manifest(path: Path | str) -> list[Record]:
@@ -44,32 +35,56 @@ def read_manifest(path: Path | str) -> list[Record]:
 
     Raises ManifestError naming the manifest and, for a row, its line.
     """
-    file = _table(path)
-    records: list[Record] = []
-    first_line: dict[tuple[str, Path], str] = {}
-    columns: dict[str, str] = {}
-    for where, row in _rows(file):
-        columns = columns or _columns(file, list(row))
-        record = _record(file, where, row, columns)
-        key = (record.source, record.image)
-        if key in first_line:
-            raise ManifestError(
-                f"{where}: image {row[columns['image']]!r} of source {record.source!r} is already in "
-                f"{first_line[key].removeprefix(f'{file}, ')}; keep one of the two rows"
-            )
-        first_line[key] = where
-        records.append(record)
-    if not records:
-        raise ManifestError(f"{file}: has no rows; write one with `multimix data index FOLDER`")
+    records = []
+    for row in read_rows(path):
+        if isinstance(row, ManifestError):
+            raise row
+        records.append(row)
     return records
+
+
+def read_rows(path: Path | str) -> Iterator[Record | ManifestError]:
+    """The record of each row, or why it has none; the rest as `read_manifest`."""
+    table = read_table(_table(path))
+    file = table.file
+    columns = _columns(table)
+    if not table.lines:
+        raise ManifestError(f"{file}: has no rows; write one with `multimix data index FOLDER`")
+    first_line: dict[tuple[str, Path], str] = {}
+    for line in table.lines:
+        try:
+            record = _record(file, line, columns)
+            key = (record.source, record.image)
+            if key in first_line:
+                raise ManifestError(
+                    f"{line.where}: image {line.cells[columns['image']]!r} of source {record.source!r} is already in "
+                    f"{first_line[key].removeprefix(f'{file}, ')}; keep one of the two rows"
+                )
+        except ManifestError as error:
+            yield error
+            continue
+        first_line[key] = line.where
+        yield record
+
+
+def all_cells(path: Path | str) -> Iterator[tuple[Path, Mapping[str, str]]]:
+    """The image and all cells, free columns included, of each row that can be read; errors as `read_manifest`."""
+    table = read_table(_table(path))
+    columns = _columns(table)
+    for line in table.lines:
+        if not line.problem:
+            yield table.file.parent / line.cells[columns["image"]], line.cells
 
 
 def unread_columns(path: Path | str) -> list[str]:
     """The columns of a manifest that nothing is read from; errors as `read_manifest`."""
-    file = _table(path)
-    _, first = next(_rows(file), ("", {}))
-    read = set(_columns(file, list(first)).values()) if first else set()
-    return [name for name in first if name not in read]
+    table = read_table(_table(path))
+    read = set(_columns(table).values())
+    return [name for name in table.header if name not in read]
+
+
+def _columns(table: Table) -> dict[str, str]:
+    return find_columns(table.file, table.header, {}, table.values) if table.header else {}
 
 
 def _table(path: Path | str) -> Path:
@@ -132,135 +147,22 @@ def _suffix(file: Path) -> str:
     return suffix
 
 
-def _rows(file: Path) -> Iterator[tuple[str, Row]]:
-    """('FILE, line N', column -> cell) of each row that is not blank; cells are stripped strings."""
-    try:
-        file.stat()  # before the suffix is looked at: a folder that is missing is no table of another kind
-        suffix = _suffix(file)
-        yield from _csv_rows(file) if suffix == ".csv" else _parquet_rows(file)
-    except FileNotFoundError as error:
-        raise ManifestError(
-            f"{file}: no such manifest; check the path, or write one with `multimix data index FOLDER`"
-        ) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise ManifestError(
-            f"{file}: cannot be read ({reason}); check the file and its permissions"
-        ) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(
-            f"{file}: is not a CSV table in UTF-8 ({error}); save it as CSV, UTF-8"
-        ) from error
-
-
-def _csv_rows(file: Path) -> Iterator[tuple[str, Row]]:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.reader(stream, strict=True)
-        header = [name.strip() for name in next(reader, [])]
-        if len(set(header)) != len(header):
-            twice = sorted({name for name in header if header.count(name) > 1})
-            raise ManifestError(f"{file}: columns {twice} occur twice; rename or remove one of each")
-        if header and "image" not in header:
-            _columns(file, header)
-        for cells in reader:
-            if not any(cells):
-                continue
-            where = f"{file}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise ManifestError(
-                    f"{where}: {len(cells)} cells where the header has {len(header)}; "
-                    "complete the line, and quote cells that hold a comma"
-                )
-            yield where, dict(zip(header, map(str.strip, cells), strict=True))
-
-
-def _parquet_rows(file: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(file)
-    except pa.ArrowException as error:
-        reason = str(error).splitlines()[0]
-        raise ManifestError(
-            f"{file}: is not a Parquet table ({reason}); write it again, or use CSV"
-        ) from error
-    for number, row in enumerate(table.to_pylist(), start=1):
-        where = f"{file}, row {number}"
-        try:
-            yield where, {name: _text(value) for name, value in row.items()}
-        except UnicodeDecodeError as error:
-            raise ManifestError(
-                f"{where}: text that is not UTF-8 ({error}); write the table again"
-            ) from error
-
-
-def _text(value: object) -> str:
-    """A Parquet cell as CSV would have it; null and NaN are empty, the parts of a list joined by '|'."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    if isinstance(value, list):
-        return "|".join(map(_text, value))
-    # Writers that do not mark text as such leave bytes.
-    return (value.decode("utf-8") if isinstance(value, bytes) else str(value)).strip()
-
-
-def _columns(file: Path, header: Sequence[str]) -> dict[str, str]:
-    """Our column -> the file's name of it, masks included; raises where there is no image column."""
-    columns = {ALIASES[name]: name for name in header if name in ALIASES}
-    columns |= {name: name for name in header if name in _COLUMNS or name.startswith("mask:")}
-    if "image" not in columns:
-        separator = next((name for sign, name in _SEPARATORS.items() if sign in header[0]), None)
-        if separator is not None and len(header) == 1:
-            raise ManifestError(
-                f"{file}: columns are separated by {separator}, expected commas; save it as CSV with commas"
-            )
-        raise ManifestError(
-            f"{file}: no image column; expected 'image' (or 'path'), found "
-            f"{', '.join(map(repr, header))}; rename the column that holds the image files"
-        )
-    for name in header:
-        if name in columns.values():
-            continue
-        if name in ALIASES:
-            raise ManifestError(f"{file}: columns {ALIASES[name]!r} and {name!r} mean the same; remove one")
-        if meant := _nearly(name):
-            raise ManifestError(
-                f"{file}: column {name!r} would not be read; rename it to {meant!r}, or, where it is not meant so, to "
-                "something else"
-            )
-    # Structures become parts of file names.
-    if bad := [name for name in columns if name == "mask:" or (name.startswith("mask:") and "/" in name)]:
-        raise ManifestError(
-            f"{file}: column {bad[0]!r}: expected the name of a structure without '/' after 'mask:'; rename it"
-        )
-    if "mask" in columns and f"mask:{LUNGS}" in columns:
-        raise ManifestError(f"{file}: columns 'mask' and 'mask:{LUNGS}' mean the same; remove one")
-    return columns
-
-
-def _nearly(name: str) -> str:
-    """The column that `name` is but for case, separators and a plural; empty where there is none."""
-    column, colon, structure = name.partition(":")
-    plain = re.sub(r"[\s_-]+", "", column.lower())
-    known = {ours.replace("_", ""): ours for ours in (*_COLUMNS, *ALIASES)}
-    meant = known.get(plain) or known.get(plain.removesuffix("s"), "")
-    if not colon:
-        return meant
-    return f"mask:{structure.strip()}" if meant == "mask" else ""
-
-
-def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Record:
-    cell = {ours: row[theirs] for ours, theirs in columns.items()}
+def _record(file: Path, line: Line, columns: Mapping[str, str]) -> Record:
+    where = line.where
+    if line.problem:
+        raise ManifestError(f"{where}: {line.problem}")
+    cell = {ours: line.cells[theirs] for ours, theirs in columns.items()}
     if odd := [ours for ours, text in cell.items() if text.lower() in _EMPTY]:
         raise ManifestError(
             f"{where}: {odd[0]} is {cell[odd[0]]!r}, which is how programs write an empty cell; leave it empty"
         )
     if not cell["image"]:
         raise ManifestError(f"{where}: the image cell is empty; name the file or remove the line")
-    split = cell.get("split", "train")
-    if split not in SPLITS:
-        raise ManifestError(f"{where}: split is {split!r}, expected train, val or test; correct the cell")
+    split = split_of(cell.get("split", "train"))
+    if split is None:
+        raise ManifestError(
+            f"{where}: split is {cell['split']!r}, expected train, val or test; correct the cell"
+        )
     image = _inside(file, where, cell["image"])
     classes = sorted(set(_parts(cell.get("label", ""))))
     if NONE in classes and len(classes) > 1:
@@ -278,9 +180,14 @@ def _record(file: Path, where: str, row: Row, columns: Mapping[str, str]) -> Rec
         masks=masks,
         label="|".join(classes) or None,
         split=split,
-        patient=cell.get("patient") or image.stem,
+        patient=cell.get("patient") or unknown_patient(image, file.parent),
         source=cell.get("source") or file.parent.name,
     )
+
+
+def unknown_patient(image: Path, folder: Path) -> str:
+    """What stands for the patient of an image below `folder` where nobody knows who it is."""
+    return UNKNOWN + Path(os.path.relpath(image, folder)).with_suffix("").as_posix()
 
 
 def _parts(text: str) -> list[str]:

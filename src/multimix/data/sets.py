@@ -1,15 +1,22 @@
 """From a manifest and a configuration to the records that each part of a run may see."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from multimix.config import DataConfig
 from multimix.data.manifest import read_manifest
 from multimix.data.splits import choose_classes, choose_masks, fingerprint, refuse_leaks, select
-from multimix.errors import ManifestError, SplitError, UsageError
+from multimix.errors import ImageError, ManifestError, SplitError, UsageError
+from multimix.io.colour import is_in_colour
+from multimix.io.readers import read_image
 from multimix.recipes import Method
 from multimix.types import NONE, Record
+
+LOOKED_AT = 12
+"""Images of a source that tell whether it is in colour."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,8 @@ class TrainingSets:
     search for leaks."""
     classes: tuple[str, ...]
     structures: tuple[str, ...]
+    channels: int = 1
+    """Of the images: 1 (grey) or 3 (colour)."""
     test: str = ""
     """Fingerprint of the test images of these sources with their labels and masks, of which training sees no more."""
 
@@ -62,6 +71,7 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
         everything=[hidden(r) for r in used],
         classes=classes,
         structures=structures,
+        channels=channels_of(config, used),
         test=fingerprint_of_test(used),
     )
 
@@ -69,6 +79,28 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
 def fingerprint_of_test(records: Sequence[Record]) -> str:
     """`fingerprint` of the test images among the records, with what they are judged by."""
     return fingerprint([record for record in records if record.split == "test"])
+
+
+def channels_of(config: DataConfig, records: Sequence[Record]) -> int:
+    """The image channels of a run: those of `config`, or else 3 where most images of a source are in colour, else 1.
+
+    A few images of each source are looked at; those that cannot be read are left to the cache to name.
+    """
+    if config.channels:
+        return config.channels
+    by_source: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        by_source[record.source].append(record)
+    return 3 if any(_mostly_in_colour(members) for members in by_source.values()) else 1
+
+
+def _mostly_in_colour(records: Sequence[Record]) -> bool:
+    step = max(1, len(records) // LOOKED_AT)
+    seen = []
+    for record in records[::step][:LOOKED_AT]:
+        with suppress(ImageError):
+            seen.append(is_in_colour(read_image(record.image, channels=3, force=True).pixels))
+    return 2 * sum(seen) > len(seen)
 
 
 def hidden(record: Record) -> Record:

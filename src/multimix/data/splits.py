@@ -11,16 +11,18 @@ no label, unlabelled it has neither.
 import csv
 import hashlib
 import os
+import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from multimix.data.manifest import SPLITS
+from multimix.data.columns import SPLITS
 from multimix.errors import ManifestError, SplitError, UsageError
 from multimix.io.writers import atomic_write
-from multimix.types import Record
+from multimix.types import Record, patients_known
 
 
 def select(records: Sequence[Record], sources: Sequence[str], split: str) -> list[Record]:
@@ -104,8 +106,12 @@ def assign_splits(
     if min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6:
         raise UsageError(f"splits are {fractions}, expected three shares that sum to 1; use e.g. 0.7 0.1 0.2")
     labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    written: dict[tuple[str, str], tuple[str, str]] = {}
     for record in records:
-        labels[record.source, record.patient].add(record.label or "")
+        who = written.setdefault(
+            (record.source, patient_key(record.patient)), (record.source, record.patient)
+        )
+        labels[who].add(record.label or "")
     patients = sorted(labels, key=lambda who: (who[0], sorted(labels[who]), _rank(seed, *who)))
     split: dict[tuple[str, str], str] = {}
     # Class after class, each patient goes where the share so far is furthest behind: every class is divided
@@ -117,18 +123,81 @@ def assign_splits(
             chosen = behind.index(max(behind))
             have[chosen] += 1
             split[who] = SPLITS[chosen]
-    return [replace(record, split=split[record.source, record.patient]) for record in records]
+    return [
+        replace(record, split=split[written[record.source, patient_key(record.patient)]])
+        for record in records
+    ]
+
+
+def draw_splits(
+    records: Sequence[Record], seed: int, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2)
+) -> list[Record]:
+    """`assign_splits` where some patients have neither label nor mask: these go to train, where they can be learned
+    from, if others of their source have one. Errors as `assign_splits`.
+    """
+    told = {(r.source, patient_key(r.patient)) for r in records if r.label is not None or r.masks}
+    sources = {source for source, _ in told}
+    useless = [r.source in sources and (r.source, patient_key(r.patient)) not in told for r in records]
+    drawn = iter(assign_splits([r for r, u in zip(records, useless, strict=True) if not u], seed, fractions))
+    return [replace(r, split="train") if u else next(drawn) for r, u in zip(records, useless, strict=True)]
+
+
+def patient_key(patient: str) -> str:
+    """The form in which two patients are compared: '7', '7.0' and '007' are one, and so are two Unicode forms.
+
+    A table that went through a spreadsheet or a merge has numbers in such forms.
+    """
+    text = unicodedata.normalize("NFKC", patient).strip()
+    number = re.fullmatch(r"0*(\d+)(\.0+)?", text)
+    return number[1] if number else text
+
+
+def set_aside(records: Sequence[Record], share: float) -> list[Record]:
+    """The training and validation images, with a share of the training patients as the test split.
+
+    A patient is set aside where the 64-bit blake2b digest of `patient_key`, divided by 2^64, is below `share`: the
+    rule sees neither seed, labels, images, source nor other patients, so nobody can choose by it, a patient of two
+    sources is set aside in both, and new patients change nothing for those before. Images that were the test split are
+    left out. Raises UsageError for a share outside (0, 1), SplitError where a training patient is not known, or nobody
+    is set aside or left to learn from.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"a share of {share:g} cannot be set aside; give one between 0 and 1, such as 0.2")
+    if unknown := [r for r in records if r.split == "train" and not patients_known([r.patient])]:
+        raise SplitError(
+            f"{unknown[0].image}: its patient is not known, nor are those of {len(unknown) - 1} more training images, "
+            "so they cannot be set aside by patient; fill in the manifest's column patient"
+        )
+    kept = []
+    for record in records:
+        if record.split != "test":
+            aside = record.split == "train" and _place(record.patient) < share
+            kept.append(replace(record, split="test") if aside else record)
+    for split, where in (("test", "is set aside"), ("train", "is left to learn from")):
+        if not any(record.split == split for record in kept):
+            raise SplitError(
+                f"no training patient {where} at a share of {share:g}; give another share, or add patients"
+            )
+    return kept
+
+
+def _place(patient: str) -> float:
+    """Where in [0, 1) a patient's name falls."""
+    return (
+        int.from_bytes(hashlib.blake2b(patient_key(patient).encode(), digest_size=8).digest(), "big") / 2**64
+    )
 
 
 def refuse_leaks(records: Iterable[Record]) -> None:
     """Raise SplitError where one patient of a source is in two splits."""
     first: dict[tuple[str, str], Record] = {}
     for record in records:
-        other = first.setdefault((record.source, record.patient), record)
+        other = first.setdefault((record.source, patient_key(record.patient)), record)
         if other.split != record.split:
+            also = f" as {record.patient!r}" if other.patient != record.patient else ""
             raise SplitError(
-                f"patient {record.patient!r} of {record.source!r} is in {other.split} ({other.image.name}) "
-                f"and in {record.split} ({record.image.name}); put all images of a patient into one split"
+                f"patient {other.patient!r} of {record.source!r} is in {other.split} ({other.image.name}) and{also} "
+                f"in {record.split} ({record.image.name}); put all images of a patient into one split"
             )
 
 

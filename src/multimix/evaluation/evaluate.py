@@ -5,9 +5,11 @@ every score from that table alone, so each number can be had again from the stor
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -17,18 +19,48 @@ from rich.table import Table
 from rich.text import Text
 
 from multimix import statistics
+from multimix.data.seal import COPY, Look
 from multimix.errors import CheckpointError, ManifestError
 from multimix.io.readers import read_image, read_mask
+from multimix.io.run_folder import PER_IMAGE, SCORES
 from multimix.io.tables import write_table
-from multimix.io.writers import write_json
+from multimix.io.writers import atomic_write, write_json
 from multimix.metrics import per_image, segmentation
 from multimix.metrics.per_image import Scored
 from multimix.metrics.table import find
-from multimix.types import Estimate, Judged, Prediction, Record, Scores
+from multimix.reliability.calibration import Reliability
+from multimix.types import UNKNOWN, Estimate, Prediction, Radiograph, Record, Scores, patients_known
+from multimix.weights.file import ModelSpec
+
+
+@runtime_checkable
+class Evaluated(Protocol):
+    """What can be evaluated: `inference.predictor.Predictor` is one."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it answers."""
+        ...
+
+    @property
+    def trivial_masks(self) -> Mapping[str, np.ndarray]:
+        """Structure -> mean of the labelled training masks (h w), float in [0, 1]; may be empty."""
+        ...
+
+    @property
+    def reliability(self) -> Reliability:
+        """How far it may be believed."""
+        ...
+
+    def predict_radiographs(
+        self, radiographs: Iterable[Radiograph], *, force: bool = False
+    ) -> Iterator[Prediction]:
+        """One prediction per radiograph, in order; those of rejected images are empty unless `force`."""
+        ...
 
 
 def evaluate_source(
-    predictor: Judged,
+    predictor: Evaluated,
     records: Sequence[Record],
     *,
     classes: bool = True,
@@ -47,17 +79,17 @@ def evaluate_source(
     Raises ManifestError where a label is not one of the model's classes or no record can be judged, and
     ImageError where an image or mask cannot be read: a score over fewer images is another score.
     """
-    classes, masks = classes and predictor.has_classes, masks and predictor.has_masks
-    structures = predictor.structures if masks else ()
+    classes, masks = classes and predictor.spec.classify, masks and predictor.spec.segment
+    structures = predictor.spec.structures if masks else ()
     judged = [r for r in records if (classes and r.label) or set(structures) & set(r.masks)]
     if not judged:
         raise ManifestError(_nothing_to_judge(predictor, records, classes, masks))
     if classes:  # before the model is asked, which may take a while
         labels, files = [r.label or "" for r in judged], [str(r.image) for r in judged]
-        per_image.members(labels, files, predictor.classes, predictor.multi_label)
+        per_image.members(labels, files, predictor.spec.classes, predictor.spec.multi_label)
     base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
     trivial = _TrivialMasks(predictor.trivial_masks)
-    radiographs = (read_image(record.image, predictor.channels, force=True) for record in judged)
+    radiographs = (read_image(record.image, predictor.spec.channels, force=True) for record in judged)
     rows = []
     # Strict: a predictor that drops or adds an image would shift every answer after it.
     for record, prediction in zip(
@@ -65,9 +97,15 @@ def evaluate_source(
     ):
         row = _description(record, base)
         if classes:
-            row |= _class_columns(prediction, predictor.classes, record.image)
-            row |= {"prediction_set": "|".join(prediction.prediction_set)} if predictor.has_sets else {}
-        if predictor.refuses:  # and is judged all the same: a score over fewer images is another score
+            row |= _class_columns(prediction, predictor.spec.classes, record.image)
+            row |= (
+                {"prediction_set": "|".join(prediction.prediction_set)}
+                if predictor.reliability.misses
+                else {}
+            )
+        if (
+            predictor.reliability.familiarity is not None
+        ):  # and is judged all the same: a score over fewer images is another score
             row["rejected"] = int(prediction.rejected)
         for structure in structures:
             if structure in record.masks:
@@ -76,16 +114,16 @@ def evaluate_source(
         if progress is not None:
             progress(len(rows), len(judged))
     table = pd.DataFrame(rows)
-    known = predictor.classes if classes else ()
-    return summarise(table, known, structures, multi_label=predictor.multi_label, seed=seed), table
+    known = predictor.spec.classes if classes else ()
+    return summarise(table, known, structures, multi_label=predictor.spec.multi_label, seed=seed), table
 
 
-def _nothing_to_judge(predictor: Judged, records: Sequence[Record], classes: bool, masks: bool) -> str:
+def _nothing_to_judge(predictor: Evaluated, records: Sequence[Record], classes: bool, masks: bool) -> str:
     wanted = [*(["a class label"] if classes else []), *(["a mask"] if masks else [])]
     names = ", ".join(sorted({f"source {r.source!r} split {r.split!r}" for r in records})) or "no records"
     return (
         f"{names}: expected images with {' or '.join(wanted) or 'something that this model predicts'} "
-        f"(structures: {', '.join(predictor.structures) or 'none'}), found none among {len(records)}. "
+        f"(structures: {', '.join(predictor.spec.structures) or 'none'}), found none among {len(records)}. "
         "Choose another source or split, or fill in the manifest."
     )
 
@@ -95,7 +133,7 @@ def _description(record: Record, base: Path) -> dict[str, object]:
         "image": Path(os.path.relpath(record.image, base)).as_posix(),
         "source": record.source,
         "split": record.split,
-        "patient": record.patient or record.image.stem,
+        "patient": record.patient or UNKNOWN + record.image.stem,
         "label": record.label or "",
     }
 
@@ -174,7 +212,8 @@ def summarise(
     found = per_image.scored(table, classes, structures, multi_label=multi_label)
     scores = {name: _with_interval(score, samples, seed) for name, score in found.items()}
     first = table.iloc[0]
-    return Scores(first["source"], first["split"], len(table), table["patient"].nunique(), scores)
+    patients = table["patient"].nunique() if patients_known(table["patient"]) else 0
+    return Scores(first["source"], first["split"], len(table), patients, scores)
 
 
 def _with_interval(score: Scored, samples: int, seed: int) -> Estimate:
@@ -190,21 +229,28 @@ def write_scores(
     tables: Sequence[pd.DataFrame],
     *,
     manifest: Path | None = None,
+    look: Look | None = None,
     suffix: str = ".csv",
 ) -> tuple[Path, Path]:
     """Write `scores.json` and `per_image.csv` (or .parquet) into `folder`; returns the two paths.
 
     In the JSON a score that is undefined is null, and so is the `manifest` of the images where it is not given. Each
-    image has one line in the table; columns that do not apply to its source are empty.
+    image has one line in the table; columns that do not apply to its source are empty. Of a `look` at a sealed part
+    the JSON has the hash and the numbers, and the log as it is now lies beside it.
     """
     table = pd.concat(tables, ignore_index=True)
     areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
     table = table.astype(dict.fromkeys(areas, "Int64"))  # whole numbers, also where some images have none
-    summary, images = folder / "scores.json", folder / f"per_image{suffix}"
+    summary, images = folder / SCORES, folder / f"{PER_IMAGE}{suffix}"
     write_table(images, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
-        (folder / f"per_image{other}").unlink(missing_ok=True)
-    about = {"interval": "95 % bootstrap over patients", "manifest": manifest}
+        (folder / f"{PER_IMAGE}{other}").unlink(missing_ok=True)
+    about: dict[str, object] = {"interval": "95 % bootstrap over patients", "manifest": manifest}
+    (folder / COPY).unlink(missing_ok=True)
+    if look is not None:
+        about["look"] = {"hash": look.hash, "numbers": look.numbers}
+        with atomic_write(folder / COPY) as temporary:
+            shutil.copyfile(look.log, temporary)
     write_json(summary, about | {"scores": list(scores)})
     return summary, images
 
@@ -213,7 +259,8 @@ def format_scores(scores: Sequence[Scores]) -> Table:
     """Scores for the terminal: value, interval and trivial answer, a section per source and split."""
     table = Table("images", "score", "value", "95 % interval", "trivial answer")
     for group in scores:
-        about = [f"{group.source} {group.split}", f"{group.images} images", f"{group.patients} patients"]
+        patients = f"{group.patients} patients" if group.patients else "patients not known"
+        about = [f"{group.source} {group.split}", f"{group.images} images", patients]
         lines = [_line(name, item) for name, item in group.metrics.items()]
         for left, line in zip_longest(about, lines, fillvalue=""):
             # Text, not str: rich would take the brackets of an interval or of a class name for markup.

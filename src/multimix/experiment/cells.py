@@ -7,7 +7,7 @@ and `scores.json` (how it did on every test source). A folder that lacks one of 
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 
 from multimix.errors import ManifestError, UsageError
-from multimix.io.tables import read_per_image
+from multimix.evaluation.compare.groups import tuning_trials
+from multimix.io.run_folder import CELL, FACTS, FAILED, PER_IMAGE, SCORES, SPEC, read_per_image
 from multimix.recipes import METHODS, Method, cell_name
 
 _NAME = re.compile(r"(?P<method>.+?)(?:-c(?P<c>\d+|all))?(?:-m(?P<m>\d+|all))?-s(?P<seed>\d+)")
-_FILES = ("cell.json", "per_image.parquet", "scores.json")
+_FILES = (CELL, f"{PER_IMAGE}.parquet", SCORES)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,10 @@ class Cell:
     """Per image, all sources."""
     versions: tuple[tuple[str, str], ...] = ()
     """Name and version of what it was trained with; empty where its run is not stored."""
+    trials: int | None = None
+    """How many settings its method was tuned over; None where that is not recorded."""
+    looks: Mapping[str, int] = field(default_factory=dict)
+    """Source -> which look at its sealed test images this was; empty where they are not sealed."""
 
 
 @dataclass(frozen=True)
@@ -123,12 +128,12 @@ def read_benchmark(folder: Path) -> Benchmark:
             f"{state}. Run `multimix benchmark SPEC --out {folder}` first."
         )
     cells = sorted((_read_cell(path) for path in done), key=lambda cell: (cell.setting.order, cell.seed))
-    spec = folder / "spec.yaml"
+    spec = folder / SPEC
     text = spec.read_text("utf-8", errors="replace") if spec.is_file() else ""
     finished = {cell.setting.cell(cell.seed) for cell in cells}
     wanted = [*_asked_for(text), *_holes(cells), *(path.name for path in begun)]
     missing = tuple(sorted(set(wanted) - finished - {path.name for path in done}))
-    failures = {path.name: path / "failed.json" for path in begun if path not in done}
+    failures = {path.name: path / FAILED for path in begun if path not in done}
     failed = {
         name: str(_read_json(file).get("reason", "")) for name, file in failures.items() if file.is_file()
     }
@@ -136,8 +141,8 @@ def read_benchmark(folder: Path) -> Benchmark:
 
 
 def _read_cell(folder: Path) -> Cell:
-    about = _read_json(folder / "cell.json")
-    _read_json(folder / "scores.json")
+    about = _read_json(folder / CELL)
+    scores = _read_json(folder / SCORES)
     try:
         if about["method"] not in METHODS:
             raise ValueError(f"method {about['method']!r} is none of {', '.join(METHODS)}")
@@ -160,10 +165,12 @@ def _read_cell(folder: Path) -> Cell:
             tuple(about["class_sources"]) if flags.classify else (),
             tuple(about["mask_sources"]) if flags.segment else (),
             tuple(about["in_domain"]),
-            _read_table(folder / "per_image.parquet"),
-            _versions(folder / "run" / "run.json"),
+            _read_table(folder / f"{PER_IMAGE}.parquet"),
+            _versions(folder / "run" / FACTS),
+            tuning_trials(folder, about),
+            _looks(scores),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ManifestError(
             f"{folder}: not a cell of a benchmark ({type(error).__name__}: {error}). Remove the folder and run the "
             "benchmark again; it makes that cell anew."
@@ -191,6 +198,11 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{path}: lacks the column {min(lacking)!r}. Run the benchmark again for that cell."
         )
     return table
+
+
+def _looks(scores: Mapping[str, Any]) -> dict[str, int]:
+    look = scores.get("look") or {"numbers": {}}
+    return {str(source): int(number) for source, number in look["numbers"].items()}
 
 
 def _versions(path: Path) -> tuple[tuple[str, str], ...]:

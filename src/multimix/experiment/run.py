@@ -28,6 +28,7 @@ import torch
 
 from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
+from multimix.data.seal import check_part, check_writable, find_seal, open_look, plan_of
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
@@ -36,6 +37,7 @@ from multimix.inference.predictor import Predictor, load
 from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
+from multimix.io.run_folder import CELL, FAILED, LOG, SCORES, SPEC
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json, write_png
 from multimix.recipes import method
@@ -44,7 +46,6 @@ from multimix.types import Record
 
 EXAMPLES = 2
 """Test images of every source that may be shown."""
-FINISHED, FAILED = "cell.json", "failed.json"
 
 
 @dataclass(frozen=True)
@@ -69,31 +70,43 @@ def run_benchmark(
     *,
     processes: int = 1,
     watch: Callable[[Sequence[CellState]], None] = lambda states: None,
+    seal_log: Path | None = None,
 ) -> list[CellState]:
     """Run every cell that is not finished, `processes` at a time; returns how all ended.
 
     `watch` is called about once a second with the state of every cell. A cell that fails is retried by the next
-    call; on Ctrl-C the running ones stop with a checkpoint. Raises UsageError where `out` holds another benchmark or
-    one that runs, ManifestError where a source is missing.
+    call; on Ctrl-C the running ones stop with a checkpoint. Where the test images are sealed, all cells are one look at
+    them; `seal_log` is the seal's log where it does not lie beside the manifest. Raises UsageError where `out` holds
+    another benchmark or one that runs, ManifestError where a source is missing, SealError where what is sealed has
+    changed.
     """
     if data is not None and not spec.phantoms:
-        named = (*spec.class_source, *spec.mask_source, *spec.cross_class_source, *spec.cross_mask_source)
-        select(read_manifest(data), named, "test")  # what is not there is told before hours of learning
+        records = read_manifest(data)
+        select(records, spec.judged_on, "test")  # what is not there is told before hours of learning
+        seal = find_seal(data, seal_log)
+        if seal is not None and seal.split == "test":
+            check_part(seal, records, spec.judged_on)
+            check_writable(seal)
     _keep_spec(spec, out)
     with folder_lock(out):
-        _run_cells(spec, _manifest(spec, data, out), out, processes, watch)
+        _run_cells(spec, _manifest(spec, data, out), out, processes, watch, seal_log)
         ended = states(spec, out)
         write_table(out / "summary.csv", summary(out, spec.cells()))
     return ended
 
 
 def _run_cells(
-    spec: Spec, manifest: Path, out: Path, processes: int, watch: Callable[[Sequence[CellState]], None]
+    spec: Spec,
+    manifest: Path,
+    out: Path,
+    processes: int,
+    watch: Callable[[Sequence[CellState]], None],
+    seal_log: Path | None,
 ) -> None:
     cells = spec.cells()
     for cell in cells:
         (out / cell.name / FAILED).unlink(missing_ok=True)
-    todo = [cell for cell in cells if not (out / cell.name / FINISHED).is_file()]
+    todo = [cell for cell in cells if not (out / cell.name / CELL).is_file()]
     # A fresh process for every cell: threads and their number are inherited by forks and fixed by the first use.
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
@@ -102,7 +115,7 @@ def _run_cells(
         while todo or running:
             while todo and len(running) < processes:
                 cell = todo.pop(0)
-                worker = context.Process(target=_run_safely, args=(spec, cell, manifest, out, stop))
+                worker = context.Process(target=_run_safely, args=(spec, cell, manifest, out, stop, seal_log))
                 worker.start()
                 running[worker.sentinel] = worker, out / cell.name
             for sentinel in wait([worker.sentinel for worker, _ in running.values()], timeout=1.0):
@@ -119,7 +132,7 @@ def _run_cells(
 
 
 def _keep_spec(spec: Spec, out: Path) -> None:
-    file = out / "spec.yaml"
+    file = out / SPEC
     if file.is_file():
         if file.read_text("utf-8") != spec.to_yaml():
             raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
@@ -146,13 +159,13 @@ def states(spec: Spec, out: Path) -> list[CellState]:
 
 def _state(cell: Cell, spec: Spec, folder: Path) -> CellState:
     steps = spec.run_of(cell.method).optim.steps
-    if (folder / FINISHED).is_file():
-        seconds = json.loads((folder / FINISHED).read_text("utf-8"))["seconds"]
+    if (folder / CELL).is_file():
+        seconds = json.loads((folder / CELL).read_text("utf-8"))["seconds"]
         return CellState(cell, "finished", steps, steps, seconds)
     if (folder / FAILED).is_file():
         reason = json.loads((folder / FAILED).read_text("utf-8"))["reason"]
         return CellState(cell, "failed", 0, steps, reason=reason)
-    log = folder / "run" / "log.jsonl"
+    log = folder / "run" / LOG
     if not log.is_file():
         return CellState(cell, "waiting", 0, steps)
     return CellState(cell, "training", _last_step(log), steps)
@@ -167,13 +180,15 @@ def _last_step(log: Path) -> int:
     return 0
 
 
-def _run_safely(spec: Spec, cell: Cell, manifest: Path, out: Path, stop: Event) -> None:
+def _run_safely(
+    spec: Spec, cell: Cell, manifest: Path, out: Path, stop: Event, seal_log: Path | None
+) -> None:
     """`run_cell` in a process of its own; what goes wrong is written down and costs no other cell."""
     torch.set_num_threads(spec.threads)
     heed = partial(_heed_parent, stop)
     try:
         heed()
-        run_cell(spec, cell, manifest, out, heed)
+        run_cell(spec, cell, manifest, out, heed, seal_log)
     except (MultimixError, RuntimeError, OSError, MemoryError) as error:
         write_json(out / cell.name / FAILED, {"reason": f"{error}"})
     except KeyboardInterrupt:
@@ -191,16 +206,31 @@ def _heed_parent(stop: Event, *progress: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
 
-def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[..., None]) -> None:
+def run_cell(
+    spec: Spec,
+    cell: Cell,
+    manifest: Path,
+    out: Path,
+    heed: Callable[..., None],
+    seal_log: Path | None = None,
+) -> None:
     """Train or go on, judge, store; the file that says so comes last. `heed` is told all progress, and may raise."""
     folder, row = out / cell.name, method(cell.method)
     trainer = train(cell.config(spec, manifest), folder / "run", resume=True, decoding=heed, report=heed)
-    predictor = load(folder / "run", trainer.fabric.device)
+    predictor = load(folder / "run", str(trainer.fabric.device))
     # The paper's accuracy is of the most probable class; an operating point is a choice beyond the method.
     predictor = replace(predictor, reliability=replace(predictor.reliability, thresholds=()))
     by_class = (*spec.class_source, *spec.cross_class_source) if row.classify else ()
     by_mask = (*spec.mask_source, *spec.cross_mask_source) if row.segment else ()
     records, base = read_manifest(manifest), manifest if manifest.is_dir() else manifest.parent
+    look = open_look(
+        find_seal(manifest, seal_log),
+        records,
+        "test",
+        spec.judged_on,
+        by=f"benchmark {out.resolve().name}",
+        plan=plan_of(spec.to_yaml()),
+    )
     judged = [
         evaluate_source(
             predictor,
@@ -212,7 +242,7 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         )
         for source in dict.fromkeys((*by_class, *by_mask))
     ]
-    write_scores(folder, [s for s, _ in judged], [t for _, t in judged], suffix=".parquet")
+    write_scores(folder, [s for s, _ in judged], [t for _, t in judged], look=look, suffix=".parquet")
     for source in set(spec.shown) & {*by_class, *by_mask}:
         known = select(records, (source,), "test")
         # Spread over the source, in which classes often follow one another.
@@ -222,14 +252,15 @@ def run_cell(spec: Spec, cell: Cell, manifest: Path, out: Path, heed: Callable[.
         "steps": trainer.step,
         "seconds": round(trainer.seconds, 1),
         "parameters": sum(p.numel() for p in trainer.model.parameters()),
-        "classes": predictor.classes,
-        "structures": predictor.structures,
-        "multi_label": predictor.multi_label,
+        "classes": predictor.spec.classes,
+        "structures": predictor.spec.structures,
+        "multi_label": predictor.spec.multi_label,
         "class_sources": by_class,
         "mask_sources": by_mask,
         "in_domain": sorted({*spec.class_source, *spec.mask_source}),
+        "trials": spec.trials.get(cell.method),
     }
-    write_json(folder / FINISHED, facts)
+    write_json(folder / CELL, facts)
 
 
 def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path) -> None:
@@ -237,9 +268,9 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
 
     With several structures --boundary_<structure>.png; images of one name, from several folders, are numbered.
     """
-    named, several = Counter[str](), len(predictor.structures) > 1
+    named, several = Counter[str](), len(predictor.spec.structures) > 1
     for record in records:
-        radiograph = read_image(record.image, predictor.channels, force=True)
+        radiograph = read_image(record.image, predictor.spec.channels, force=True)
         (answer,) = predictor.predict_radiographs([radiograph], force=True)
         name = f"{record.source}_{record.image.stem}"
         named[name] += 1
@@ -258,8 +289,8 @@ def summary(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:
     rows = [
         asdict(cell) | {"source": group["source"], "metric": name} | estimate
         for cell in cells
-        if (out / cell.name / FINISHED).is_file()
-        for group in json.loads((out / cell.name / "scores.json").read_text("utf-8"))["scores"]
+        if (out / cell.name / CELL).is_file()
+        for group in json.loads((out / cell.name / SCORES).read_text("utf-8"))["scores"]
         for name, estimate in group["metrics"].items()
     ]
     return pd.DataFrame(rows)

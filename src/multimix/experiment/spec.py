@@ -42,6 +42,9 @@ class Spec:
     """Processor threads of a cell; part of the spec, as sums round differently with their number."""
     tuning: str = ""
     """How the hyper-parameters were chosen, in words; the same effort for every method."""
+    trials: Mapping[str, int] = field(default_factory=dict)
+    """Method -> how many settings of its hyper-parameters were validated to choose its own, 0 where they were taken as
+    published; a method that is left out is one of which it is not recorded."""
     own: Mapping[str, Any] = field(default_factory=dict)
     """Method -> where it departs from `run`, such as {objective: {dice_weight: 50}}; `tuning` says why."""
     run: RunConfig = field(default_factory=RunConfig)
@@ -62,6 +65,12 @@ class Spec:
         for name in self.own:
             method(name)
             self.run_of(name)
+        for name, count in self.trials.items():
+            method(name)
+            if count < 0:
+                raise UsageError(
+                    f"trials.{name}: expected a number from 0 on, got {count}. Change it in the spec."
+                )
         if self.threads < 1:
             raise UsageError(f"threads: expected at least 1, got {self.threads}. Change it in the spec.")
 
@@ -82,11 +91,19 @@ class Spec:
     def to_yaml(self) -> str:
         """The resolved spec."""
         plain = {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items() if k != "run"}
+        if not self.trials:  # as specs were stored before it could be recorded
+            del plain["trials"]
         return yaml.safe_dump(plain | {"run": self.run.to_mapping()}, sort_keys=False)
 
     def run_of(self, name: str) -> RunConfig:
         """What all cells of a method share."""
         return RunConfig.from_mapping(self.own.get(name, {}), self.run)
+
+    @property
+    def judged_on(self) -> tuple[str, ...]:
+        """Every source that some cell is judged on, in domain first."""
+        named = (*self.class_source, *self.mask_source, *self.cross_class_source, *self.cross_mask_source)
+        return tuple(dict.fromkeys(named))
 
     def cells(self) -> list["Cell"]:
         """The grid, seed by seed, so that a whole table stands early; a method has only the budgets it uses."""

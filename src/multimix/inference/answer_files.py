@@ -80,7 +80,7 @@ def algorithm_for(predictor: Predictor, formats: Collection[str]) -> "Algorithm 
         raise UsageError(
             f"--format dicom: needs {error.name}, which is not installed; run `pip install 'multimix[dicom]'`."
         ) from error
-    return algorithm_of(predictor.model.state_dict())
+    return algorithm_of(predictor.backend.digest)
 
 
 def check_folder(out: Path, formats: Collection[str]) -> None:
@@ -174,13 +174,13 @@ def _values(prediction: Prediction) -> dict[str, Any]:
 
 def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: bool) -> list[str]:
     """The header of the table."""
-    point = predictor.reliability.operating_point(len(predictor.classes), predictor.multi_label)
+    point = predictor.reliability.operating_point(len(predictor.spec.classes), predictor.spec.multi_label)
     kinds = ("p", "threshold") if point else ("p",)
-    probabilities = [f"{kind}_{name}" for name in predictor.classes for kind in kinds]
+    probabilities = [f"{kind}_{name}" for name in predictor.spec.classes for kind in kinds]
     units = ("px", "mm2") if has_spacing else ("px",)
-    areas = [f"area_{unit}_{name}" for unit in units for name in predictor.structures]
+    areas = [f"area_{unit}_{name}" for unit in units for name in predictor.spec.structures]
     note = ["spacing_note"] if has_spacing else []
-    sets = ["prediction_set"] if predictor.has_sets else []
+    sets = ["prediction_set"] if predictor.reliability.misses else []
     objects = ["dicom"] if "dicom" in formats else []
     return [
         "path",

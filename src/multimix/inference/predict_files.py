@@ -101,8 +101,10 @@ def predict_files(
         write_csv(table, [], columns)
         readers, writers = (stack.enter_context(ThreadPoolExecutor(2)) for _ in range(2))
         try:
-            read = _ahead(readers, partial(_read, predictor.channels, formats), jobs)
-            answers = _answers(predictor, _of_one_image(read, predictor.channels, len(formats) == 1), force)
+            read = _ahead(readers, partial(_read, predictor.spec.channels, formats), jobs)
+            answers = _answers(
+                predictor, _of_one_image(read, predictor.spec.channels, len(formats) == 1), force
+            )
             for row in _ahead(writers, partial(write_answer, writer), answers):
                 rows.append(row)
                 if progress is not None:
@@ -166,7 +168,7 @@ def _job(predictor: Predictor, source: Source, error: str, taken: set[str]) -> J
     place = source.place
     # File systems take 255 bytes; a structure, a number and a suffix are still to come.
     stem = os.fsencode(place.stem)[:120].decode("utf-8", "ignore") or "image"
-    structures = predictor.structures
+    structures = predictor.spec.structures
     number = 1
     while True:
         name = str(place.parent / (stem if number == 1 else f"{stem}_{number}"))

@@ -1,73 +1,82 @@
-"""From radiographs to answers: paths, arrays or tensors in, a Prediction of each at its own size out."""
+"""From radiographs to predictions: paths, arrays or tensors in, a Prediction of each at its own size out.
+
+What computes the network is a backend; everything before and after it is NumPy.
+"""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
 
-from multimix.errors import UsageError
+from multimix.errors import UsageError, needs_extra
 from multimix.io.arrays import as_radiograph
-from multimix.io.resize import to_model_size
-from multimix.networks.load import load_model
-from multimix.networks.model import MultiMix
+from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
 from multimix.types import NONE, Prediction, Radiograph
+from multimix.weights.file import ModelSpec, read_weights
+
+IN_COLOUR = "is a picture in colour, which no film is"
+"""Why a model of grey images rejects it."""
 
 _In = TypeVar("_In")
-_Out = TypeVar("_Out")
+
+
+class Outputs(NamedTuple):
+    """What a network says of a batch, at its own size s."""
+
+    class_logits: Float[np.ndarray, "B K"] | None
+    """float64; None where no class was asked for."""
+    mask_logits: Float[np.ndarray, "B S s s"]
+    saliency: Float[np.ndarray, "B C s s"] | None
+    """|d max_k class_logits / d image|, not normalised; None where no class was asked for."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """What computes a network."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the network's weights, hexadecimal."""
+        ...
+
+    def share_cores(self, threads: int) -> int:
+        """From now on, in the whole process, a computation uses one core, so that several run side by side.
+
+        Returns how many should: `threads`, or where it is 0 one for every core; 1 on a device that is not a CPU.
+        """
+        ...
+
+    def run(self, images: Float[np.ndarray, "B C s s"], classify: bool) -> Outputs:
+        """What the network says of images in [0, 1]; without `classify` no class head and no saliency."""
+        ...
 
 
 @dataclass(frozen=True)
 class Predictor:
     """A trained model that answers for radiographs of any size."""
 
-    model: MultiMix
-    """On `device`."""
-    classes: tuple[str, ...]
-    """Class names, in the order of the logits; empty where the model does not classify."""
-    structures: tuple[str, ...]
-    """Structure names, in the order of the mask channels; empty where the model does not segment."""
-    size: int
-    """Height and width the model sees, in pixels."""
-    channels: int = 1
-    """1 (grey) or 3 (RGB)."""
-    multi_label: bool = False
-    """Classes are not exclusive: each has a probability of its own."""
+    spec: ModelSpec
+    """Classes, structures, size and channels of the model."""
+    backend: Backend
     trivial_masks: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """Structure -> mean training mask: the answer that needs no model."""
-    device: torch.device = torch.device("cpu")  # noqa: RUF009  a value, not a mutable
-    precision: str = "32-true"
-    """'32-true', or 'bf16-mixed': about twice as fast where the processor has it, and off by what 16 bits round."""
+    """Structure -> mean training mask: the baseline that needs no model."""
     reliability: Reliability = Reliability()  # noqa: RUF009  a value, not a mutable
     """Calibrates, decides, and rejects images unlike those learned from; by default none of it."""
 
     @property
-    def has_classes(self) -> bool:
-        """Whether the model classifies."""
-        return bool(self.classes)
-
-    @property
-    def has_masks(self) -> bool:
-        """Whether the model segments."""
-        return bool(self.structures)
-
-    @property
-    def has_sets(self) -> bool:
-        """Whether answers carry prediction sets."""
-        return bool(self.reliability.misses)
-
-    @property
-    def refuses(self) -> bool:
-        """Whether the model knows which images it cannot answer."""
-        return self.reliability.familiarity is not None
+    def model(self) -> Any:
+        """The network that torch computes, a `MultiMix`; UsageError where something else computes it."""
+        if not hasattr(self.backend, "model"):
+            raise UsageError(
+                "model: these weights are not computed by torch, so there is no network to show."
+            )
+        return self.backend.model
 
     def __call__(self, inputs: Any, *, force: bool = False) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
@@ -78,7 +87,7 @@ class Predictor:
         """
         several = isinstance(inputs, (list, tuple)) or getattr(inputs, "ndim", 0) == 4
         sources = inputs if several else [inputs]
-        radiographs = [as_radiograph(one, self.channels, f"input {i}") for i, one in enumerate(sources)]
+        radiographs = [as_radiograph(one, self.spec.channels, f"input {i}") for i, one in enumerate(sources)]
         answers = list(self.predict_radiographs(radiographs, force=force))
         return answers if several else answers[0]
 
@@ -93,100 +102,77 @@ class Predictor:
             for prediction in self._answer(batch):
                 yield prediction if force else prediction.withheld()
 
-    @torch.inference_mode()
     def _answer(self, batch: list[Radiograph]) -> list[Prediction]:
-        pixels = (torch.tensor(r.pixels, dtype=torch.float32) for r in batch)
-        images = torch.stack([to_model_size(p, self.size) for p in pixels]).to(self.device)
+        images = np.stack([to_model_size(r.upright, self.spec.size) for r in batch])
         familiarity = self.reliability.familiarity
-        rejections = familiarity.refusals(images) if familiarity is not None else [""] * len(batch)
-        if not self.has_classes:  # then nobody looks at the saliency, and the model may do without
-            with self._autocast():
-                mask_logits = self.model.segment(images)
-            nothing = [None] * len(batch)
-            return list(map(self._prediction, batch, nothing, mask_logits, nothing, rejections))
-        with self._autocast():
-            output = self.model(images)
-        logits = output.class_logits.double().cpu().numpy()
-        probabilities = self.reliability.probabilities(logits, self.multi_label)
-        return list(
-            map(self._prediction, batch, probabilities, output.mask_logits, output.saliency, rejections)
-        )
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed")
+        rejections = [""] * len(batch)
+        if familiarity is not None:
+            strange = (IN_COLOUR if r.in_colour else "" for r in batch)
+            rejections = [a or b for a, b in zip(strange, familiarity.refusals(images), strict=True)]
+        outputs = self.backend.run(images, self.spec.classify)
+        nothing = [None] * len(batch)
+        probabilities: Iterable[Any] = nothing
+        if outputs.class_logits is not None:
+            probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
+        saliency = nothing if outputs.saliency is None else outputs.saliency
+        return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, rejections))
 
     def _prediction(
         self,
         radiograph: Radiograph,
         probabilities: Float[np.ndarray, " K"] | None,
-        mask_logits: Float[Tensor, "S h w"],
-        saliency: Float[Tensor, "C h w"] | None,
+        mask_logits: Float[np.ndarray, "S h w"],
+        saliency: Float[np.ndarray, "C h w"] | None,
         rejection: str,
     ) -> Prediction:
         by_class, masks = {}, {}
-        point = self.reliability.operating_point(len(self.classes), self.multi_label)
+        turn, size = radiograph.turn, radiograph.upright_size
+        point = self.reliability.operating_point(len(self.spec.classes), self.spec.multi_label)
         decided: tuple[str, ...] = ()
         inside_set: tuple[str, ...] = ()
         if probabilities is not None:
-            by_class = dict(zip(self.classes, map(float, probabilities), strict=True))
+            by_class = dict(zip(self.spec.classes, map(float, probabilities), strict=True))
             decided, inside_set = (
-                names(choose(probabilities[None], self.multi_label)[0], self.classes)
+                names(choose(probabilities[None], self.spec.multi_label)[0], self.spec.classes)
                 for choose in (self.reliability.decide, self.reliability.sets)
             )
-        if self.has_masks:
+        if self.spec.segment:
             # The sign of the resized logits, so that the edge is as smooth as the model's answer.
-            inside = _resize(mask_logits, radiograph.size) > 0
-            masks = dict(zip(self.structures, inside.cpu().numpy(), strict=True))
+            inside = np.ascontiguousarray(turn.back(resized(mask_logits, size) > 0))
+            masks = dict(zip(self.spec.structures, inside, strict=True))
         return Prediction(
             path=radiograph.path,
             probabilities=by_class,
             predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
-            saliency=None if saliency is None else _saliency(saliency, radiograph.size),
+            saliency=None if saliency is None else np.ascontiguousarray(turn.back(_saliency(saliency, size))),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
-            thresholds=dict(zip(self.classes, point, strict=bool(point))),
+            thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
             prediction_set=inside_set,
+            note=radiograph.note,
             rejection=radiograph.against or rejection,
         )
 
 
-def load(
-    path: str | os.PathLike[str], device: str | torch.device = "cpu", *, precision: str = "32-true"
-) -> Predictor:
+def load(path: str | os.PathLike[str], device: str = "cpu", *, precision: str = "32-true") -> Predictor:
     """Read the predictor of a run folder (its best weights), a weights file or the name of shipped weights.
 
-    Raises CheckpointError where it cannot be used and UsageError where there is no such `device` or `precision`.
+    Raises CheckpointError where it cannot be used and UsageError where there is no such `device` or `precision`, or
+    where torch is not installed.
     """
     if precision not in ("32-true", "bf16-mixed"):
         raise UsageError(f"--precision: expected 32-true or bf16-mixed, got {precision!r}.")
-    loaded = load_model(Path(path))
-    try:
-        model = loaded.model.to(device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {device}: cannot be used here ({error}); use 'cpu'.") from error
-    spec = loaded.spec
-    return Predictor(
-        model=model,
-        classes=spec.classes,
-        structures=spec.structures,
-        size=spec.size,
-        channels=spec.channels,
-        multi_label=spec.multi_label,
-        trivial_masks=loaded.trivial_masks,
-        device=torch.device(device),
-        precision=precision,
-        reliability=loaded.reliability or Reliability(),
-    )
+    file = read_weights(Path(path))
+    with needs_extra(f"{path}: to compute these weights", "train"):
+        from multimix.inference.torch_backend import TorchBackend
+    backend = TorchBackend.read(file, str(device), precision)
+    return Predictor(file.spec, backend, file.trivial_masks, file.reliability or Reliability())
 
 
-def _resize(maps: Float[Tensor, "N h w"], size: tuple[int, int]) -> Float[Tensor, "N H W"]:
-    return F.interpolate(maps[None].float(), size=size, mode="bilinear", antialias=True)[0]
-
-
-def _saliency(saliency: Float[Tensor, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+def _saliency(saliency: Float[np.ndarray, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
     """The strongest channel, at the radiograph's size, scaled by its 99.5th percentile and cut at 1."""
-    full = _resize(saliency.amax(dim=0, keepdim=True), size)[0].cpu().numpy()
+    full = resized(saliency.max(axis=0, keepdims=True), size)[0]
     peak = float(np.percentile(full, 99.5)) or float(full.max())
     return full.clip(0, peak) / np.float32(peak) if peak > 0 else np.zeros_like(full)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from multimix.inference.predictor import Predictor
@@ -55,7 +54,7 @@ class Work:
 
     def __init__(self, predictor: Predictor, threads: int) -> None:
         self._predictor = predictor
-        self._threads = threads if predictor.device.type == "cpu" else 1
+        self._threads = threads
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="multimix-model")
 
     def __call__(self, jobs: list[Job]) -> list[Result]:
@@ -89,13 +88,15 @@ def _result(predictor: Predictor, job: Job, prediction: Prediction) -> Result:
 def _range(
     predictor: Predictor, radiograph: Radiograph, prediction: Prediction
 ) -> Mapping[str, tuple[float, float]] | None:
-    if not predictor.has_classes:
+    if not predictor.spec.classify:
         return None
     # At the model's own size, where masks and saliency of the changed images cost next to nothing.
-    small = to_model_size(torch.tensor(radiograph.pixels), predictor.size).numpy()
-    changed = predictor.predict_radiographs([Radiograph(pixels) for pixels in changes(small)], force=True)
+    small = to_model_size(radiograph.pixels, predictor.spec.size)
+    changed = predictor.predict_radiographs(
+        [Radiograph(pixels, turn=radiograph.turn) for pixels in changes(small)], force=True
+    )
     seen = [prediction.probabilities, *(answer.probabilities for answer in changed)]
-    return {name: (min(p[name] for p in seen), max(p[name] for p in seen)) for name in predictor.classes}
+    return {name: (min(p[name] for p in seen), max(p[name] for p in seen)) for name in predictor.spec.classes}
 
 
 def changes(pixels: Float[np.ndarray, "C H W"]) -> Iterator[Float[np.ndarray, "C H W"]]:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from multimix.errors import ImageError, UsageError
+from multimix.io.colour import check_one_film, is_in_colour
 from multimix.io.limits import check_size
 from multimix.io.readers import luma, read_image
 from multimix.types import Radiograph
@@ -22,14 +22,14 @@ from multimix.types import Radiograph
 def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
     """A path, a Radiograph, or an array or tensor of the kinds above, with 1 or 3 `channels`.
 
-    `name` is what errors call an array. Raises ImageError where the content is wrong, UsageError where the
-    type is.
+    `name` is what errors call an array. Raises ImageError where the content is wrong, three films stacked as one among
+    it, UsageError where the type is.
     """
     if isinstance(source, (str, os.PathLike)):
         return read_image(Path(source), channels, force=True)  # what speaks against it is in the radiograph
     if isinstance(source, Radiograph):
         return replace(source, pixels=_with_channels(source.pixels, channels))
-    if isinstance(source, Tensor):
+    if hasattr(source, "detach"):  # a tensor of torch, which need not be installed
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
     if not isinstance(source, np.ndarray):
@@ -44,7 +44,11 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
             f"{name}: expected (H W), (1 H W), (3 H W), (H W 1) or (H W 3), got {source.shape}; reshape it."
         )
     check_size(name, *array.shape[1:])
-    return Radiograph(_with_channels(_unit_range(array, name), channels))
+    pixels = _unit_range(array, name)
+    if channels == 1 and source.shape[0] == 3:
+        check_one_film(pixels, name)
+    in_colour = channels == 1 and len(pixels) == 3 and is_in_colour(pixels)
+    return Radiograph(_with_channels(pixels, channels), in_colour=in_colour)
 
 
 def _unit_range(array: np.ndarray, name: str) -> Float[np.ndarray, "C H W"]:

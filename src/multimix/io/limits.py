@@ -1,5 +1,6 @@
 """What every decoder keeps to: sizes that are a radiograph's, and errors that name the file."""
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -15,6 +16,9 @@ MIN_SIDE = 16
 MAX_PIXELS = 100_000_000
 MAX_FILE_BYTES = 3 * MAX_PIXELS + 2**24
 """Largest content that is read into memory at once: a colour image of MAX_PIXELS and its header."""
+
+_OF_PROGRAMS = (AttributeError, AssertionError, LookupError, NotImplementedError, TypeError, struct.error)
+"""Errors whose words are about a program and not about a file."""
 
 
 def check_size(path: Path | str, height: int, width: int) -> None:
@@ -50,7 +54,7 @@ def explained(path: Path | str) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(f"{path}: not enough memory to decode it; make the image smaller") from error
     except Exception as error:  # Pillow alone raises a dozen kinds on damaged data, struct.error among them
-        reason = str(error)[:120].strip().rstrip(".") or type(error).__name__
+        reason = "" if isinstance(error, _OF_PROGRAMS) else str(error)[:120].strip().rstrip(".")
         raise ImageError(
-            f"{path}: damaged or incomplete ({reason}); copy or export the file again"
+            f"{path}: damaged or incomplete{f' ({reason})' if reason else ''}; copy or export the file again"
         ) from error

@@ -25,14 +25,17 @@ BUSY = "another process is at work in this folder. Wait for its end, stop it, or
 
 
 @contextmanager
-def folder_lock(folder: Path, busy: str = BUSY, patience: float | None = None) -> Iterator[None]:
+def folder_lock(
+    folder: Path, busy: str = BUSY, patience: float | None = None, name: str = LOCK
+) -> Iterator[None]:
     """No other process writes into `folder` meanwhile, which is made as needed.
 
+    `name`: the file that is held, another than LOCK where one file of the folder is guarded and not all of it.
     UsageError, with `busy` in its message, where one still does after `patience` seconds (None: `PATIENCE`);
     MultimixError where nobody can.
     """
     # The one who lets go need not be the thread that took it.
-    lock = FileLock(folder / LOCK, thread_local=False)
+    lock = FileLock(folder / name, thread_local=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=PATIENCE if patience is None else patience)

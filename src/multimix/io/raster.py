@@ -1,12 +1,17 @@
-"""PNG, JPEG, TIFF, GIF and BMP by Pillow: from an open file to levels and to pixels in [0, 1].
+"""PNG, JPEG, TIFF, GIF and BMP: from an open file to levels and to pixels in [0, 1].
 
-Levels    integer images are divided by the full range of their type (255, 65535), so 12-bit data in a 16-bit
-          PNG stays dark; a TIFF that says 12 bits is divided by 4095. Float and 32-bit images are kept where
+Levels    unsigned images are divided by the full range of their type (255, 65535), so 12-bit data in a 16-bit
+          PNG stays dark; a TIFF that says 12 bits is divided by 4095. Float, signed and 32-bit images are kept where
           they lie in [0, 1] and stretched from their minimum to their maximum otherwise.
 Colour    grey is luma (ITU-R 601) of RGB; palette, CMYK and YCbCr become RGB first, alpha is laid over black.
+White     0 is black in what is read, also of a TIFF that says otherwise (WhiteIsZero), at every depth.
 Turned    an EXIF orientation is applied, so that pixels lie as a viewer shows them.
 Frames    the first one of an image with several; a mask with several is refused.
+
+Pillow decodes; TIFFs that it cannot read, or reads wrongly, are `tiff`'s.
 """
+
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -21,6 +26,8 @@ from PIL import (
 )
 
 from multimix.errors import ImageError
+from multimix.io import tiff
+from multimix.io.colour import grey, is_in_colour
 from multimix.io.limits import Stream, check_size, explained
 
 # Decoders are chosen by the first bytes and called directly: Image.open would try every format it knows and
@@ -38,30 +45,92 @@ _TIFF_BITS, _TIFF_PHOTOMETRIC = 258, 262
 
 def is_raster(head: bytes) -> bool:
     """Whether a file that starts with `head` is of a kind that `read_raster` decodes."""
-    return any(head.startswith(magic) for magic, _ in _DECODERS)
+    return any(head.startswith(magic) for magic, _ in _DECODERS) or head.startswith(tiff.MAGIC)
 
 
-def read_raster(stream: Stream, name: str, head: bytes, channels: int) -> Float[np.ndarray, "C H W"]:
-    """Pixels of the image in `stream`, which starts with `head`; errors call it `name`. Raises ImageError."""
-    with _open(stream, name, head) as image, explained(name):
-        values, top = _levels(image, name, "L" if channels == 1 else "RGB")
-    pixels = _stretched(values) if top is None else values.astype(np.float32) / np.float32(top)
-    if _white_is_zero(image):
-        pixels = 1 - pixels
-    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+def read_raster(
+    stream: Stream, name: str, head: bytes, channels: int
+) -> tuple[Float[np.ndarray, "C H W"], bool]:
+    """Pixels of the image in `stream`, which starts with `head`, and whether its colour was lost to one channel.
 
-
-def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "H W"], int | None]:
-    """Grey levels of a mask as they are stored, and the level of white (None where the type has none).
-
-    ImageError where the file has several frames, which are structures as a rule.
+    With `channels` = 1 an image in colour has one channel; with 3 a grey one has one all the same. Errors call it
+    `name`. Raises ImageError.
     """
+    values, top = _decoded(stream, name, head)
+    lost = False
+    if values.ndim == 3 and channels == 1:
+        rgb = values.transpose(2, 0, 1)
+        values, lost = grey(rgb), is_in_colour(rgb)
+    pixels = _stretched(values) if top is None else values.astype(np.float32) / np.float32(top)
+    return (pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))), lost
+
+
+def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None]:
+    """Levels of a mask as they are stored but 0 black, (H W) or (H W 3), and that of white (None where there is none).
+
+    ImageError where the file has several frames, which are structures as a rule, or where its white may be meant as
+    black.
+    """
+    found = tiff.look(stream, name) if head.startswith(tiff.MAGIC) else None
+    if found is not None and found.inverted_by_imagej:
+        raise ImageError(
+            f"{name}: mask was saved by ImageJ with an inverting LUT, which leaves open whether black or white is the "
+            "structure; use Image > Lookup Tables > Invert LUT (and Edit > Invert, if need be) there and save it again"
+        )
+    if found is None or not found.deep:
+        with _open(stream, name, head) as image:
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise ImageError(
+                    f"{name}: mask has {frames} frames, expected one; save each as a file of its own"
+                )
+    stream.seek(0)
+    values, top = _decoded(stream, name, head)
+    if found is not None and found.one_bit_by_tifffile and top is not None:
+        values = top - values
+    return values, top
+
+
+def _decoded(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None]:
+    """Levels as `_levels` gives them, by whichever decoder keeps them whole."""
+    if head.startswith(tiff.MAGIC) and (found := tiff.look(stream, name)) is not None and found.deep:
+        return tiff.read_deep(stream, name)
+    if head.startswith(_DECODERS[0][0]) and _is_deep_png(stream, name, head):
+        with explained(name):
+            return _deep_png(stream), 65535
+    stream.seek(0)
     with _open(stream, name, head) as image, explained(name):
-        if (frames := getattr(image, "n_frames", 1)) > 1:
-            raise ImageError(
-                f"{name}: mask has {frames} frames, expected one; save each as a file of its own"
-            )
-        return _levels(image, name, "L")
+        return _levels(image, name)
+
+
+def _is_deep_png(stream: Stream, name: str, head: bytes) -> bool:
+    with _open(stream, name, head) as image:
+        tiles: Any = getattr(image, "tile", ())
+        deep = bool(tiles) and tiles[0].args in ("RGB;16B", "RGBA;16B", "LA;16B")
+        return deep and "transparency" not in image.info
+
+
+def _deep_png(stream: Stream) -> Num[np.ndarray, "..."]:
+    """A PNG of 16 bits a channel, with alpha over black, (H W) or (H W 3) uint16.
+
+    Pillow keeps the upper 8 bits of each value. Read as if its bytes were the other way round, it keeps the lower 8.
+    """
+    halves = []
+    for order in ("B", "L"):
+        stream.seek(0)
+        with PngImagePlugin.PngImageFile(stream) as image:
+            tile = image.tile[0]
+            if tile.args == "LA;16B":  # which has no other way round, but as many bytes as RGBA
+                image._mode, image.tile = "RGBA", [tile._replace(args="RGBA")]
+                plain = ImageOps.exif_transpose(image)
+                first = 0 if order == "B" else 1
+                halves.append(np.asarray(plain)[..., first::2].astype(np.uint16))
+                continue
+            image.tile = [tile._replace(args=str(tile.args).replace("16B", f"16{order}"))]
+            halves.append(np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16))
+    values = halves[0] << 8 | halves[1]
+    if values.shape[2] in (2, 4):
+        values = np.rint(values[..., :-1] * (values[..., -1:] / 65535)).astype(np.uint16)
+    return values[..., 0] if values.shape[2] == 1 else values
 
 
 def _open(stream: Stream, name: str, head: bytes) -> Image.Image:
@@ -82,15 +151,13 @@ def _open(stream: Stream, name: str, head: bytes) -> Image.Image:
     )
 
 
-def _levels(image: Image.Image, name: str, colour: str) -> tuple[Num[np.ndarray, "..."], int | None]:
-    """Decoded values, (H W) or (H W 3), and the value of white; None where the type has no such value.
-
-    `colour` is what images with colour are turned into, 'L' or 'RGB'; grey ones stay grey.
-    """
+def _levels(image: Image.Image, name: str) -> tuple[Num[np.ndarray, "..."], int | None]:
+    """Decoded values, (H W) or (H W 3), and the value of white; None where the type has no such value."""
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode.startswith("I;16"):
         bits = image.tag_v2.get(_TIFF_BITS, (16,))[0] if hasattr(image, "tag_v2") else 16
-        return np.asarray(image).astype(np.uint16), 4095 if bits == 12 else 65535
+        values, top = np.asarray(image).astype(np.uint16), 4095 if bits == 12 else 65535
+        return tiff.inverted(values, top) if _white_is_zero(image) else values, top
     if image.mode in ("I", "F"):
         values = np.asarray(image)
         if not np.isfinite(values).all():
@@ -99,12 +166,12 @@ def _levels(image: Image.Image, name: str, colour: str) -> tuple[Num[np.ndarray,
                 f"{name}: {bad} pixels are NaN or infinite, expected finite values; "
                 "replace them and save the image again"
             )
-        return values, None
+        return tiff.inverted(values, None) if _white_is_zero(image) else values, None
     if image.has_transparency_data:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, image.convert("RGBA"))
     if image.mode not in ("1", "L"):
-        image = image.convert("RGB").convert(colour)
+        image = image.convert("RGB")
     return np.asarray(image.convert("L") if image.mode == "1" else image), 255
 
 
@@ -117,6 +184,5 @@ def _stretched(values: Num[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    # Pillow inverts TIFFs with PhotometricInterpretation 0 only up to 8 bits.
-    deep = image.mode.startswith("I") or image.mode == "F"
-    return deep and hasattr(image, "tag_v2") and image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0
+    # Asked of deep images alone: Pillow itself inverts those of up to 8 bits.
+    return hasattr(image, "tag_v2") and image.tag_v2.get(_TIFF_PHOTOMETRIC) == 0

@@ -13,14 +13,17 @@ import stat
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path, PurePath
 
 import numpy as np
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float
 
 from multimix.errors import ImageError, UsageError
+from multimix.io.colour import grey, is_in_colour
 from multimix.io.limits import Stream, explained
+from multimix.io.masks import foreground
 from multimix.io.raster import is_raster, read_levels, read_raster
 from multimix.types import Radiograph
 
@@ -68,8 +71,9 @@ def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) 
 
     A mask whose only values are 0 and 1, or 0 and 255, is taken as it is meant, whatever its type; soft edges and
     what JPEG leaves are halved, in float and 32 bits at half of 1 or of 255. Values that reach no reading (a label
-    map 0, 1, 2 ...), areas of several levels or colours (left and right, 'ignore') and files of several frames are
-    refused rather than read as half of what is meant; one colour on black is as good as white. `size` is the
+    map 0, 1, 2 ...), areas of several levels or colours (left and right, 'ignore') and files of several frames or
+    segments are refused rather than read as half of what is meant; one colour on black is as good as white. DICOM
+    Segmentations and grey DICOM images are masks like any other. `size` is the
     (height, width) of the mask's image; a mask of another size is refused, except that SCR gives its masks of
     JSRT's 2048 x 2048 films as GIFs of 1024 x 1024, which are doubled. Raises ImageError.
     """
@@ -165,68 +169,52 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
             f"{name}: images are read with 1 or 3 channels, not {channels}; use --channels 1 or 3"
         )
     head, suffix = _head(stream, name), PurePath(name).suffix.lower()
-    spacing, note, against = None, "", ""
     if suffix == ".img":
-        pixels, spacing = _read_jsrt(stream, name), (JSRT_SPACING_MM, JSRT_SPACING_MM)
         note = "of the digitised film (0.175 mm), not corrected for magnification"
+        spacing = (JSRT_SPACING_MM, JSRT_SPACING_MM)
+        image = Radiograph(_read_jsrt(stream, name), name, spacing=spacing, spacing_note=note)
     elif suffix in DICOM_SUFFIXES or is_dicom(head):
         from multimix.io.dicom.read import read_dicom
 
-        pixels, spacing, note, against = read_dicom(stream, name, force=force)
+        found = read_dicom(stream, name, force=force)
+        image = Radiograph(
+            found.pixels,
+            name,
+            spacing=found.spacing,
+            spacing_note=found.spacing_note,
+            against=found.against,
+            turn=found.turn,
+            note=found.note,
+        )
     else:
-        pixels = read_raster(stream, name, head, channels)
-    if channels == 1 and pixels.shape[0] == 3:
-        pixels = luma(pixels)
-    elif channels == 3 and pixels.shape[0] == 1:
-        pixels = np.repeat(pixels, 3, axis=0)
-    return Radiograph(pixels=pixels, path=name, spacing=spacing, spacing_note=note, against=against)
+        pixels, colour_lost = read_raster(stream, name, head, channels)
+        image = Radiograph(pixels, name, in_colour=colour_lost)
+    return _with_channels(image, channels)
+
+
+def _with_channels(image: Radiograph, channels: int) -> Radiograph:
+    """`image` with 1 or 3 channels; where colour is lost, it is said that there was some."""
+    pixels = image.pixels
+    if len(pixels) == channels:
+        return image
+    if channels == 3:
+        return replace(image, pixels=np.repeat(pixels, 3, axis=0))
+    return replace(image, pixels=luma(pixels), in_colour=is_in_colour(pixels))
 
 
 def luma(pixels: Float[np.ndarray, "3 H W"]) -> Float[np.ndarray, "1 H W"]:
     """Grey of RGB, ITU-R 601."""
-    return np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels, axes=1)[None]
+    return grey(pixels)[None]
 
 
 def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
     with _opened(path) as stream:
-        levels, top = read_levels(stream, str(path), _head(stream, str(path)))
-    highest = float(levels.max())
-    if top is None:
-        # Float and 32 bits do not say their range: it is 0 to 1, or that of 8 bits.
-        top = 255 if 255 / 2 <= highest <= 255 else 1
-    if highest in (1, 255) and np.isin(levels, (0, highest)).all():
-        return np.asarray(levels == highest)
-    if several := _levels_of_areas(levels, top):
-        raise ImageError(
-            f"{path}: mask has areas of the levels {', '.join(f'{level:g}' for level in several)}, expected two; write "
-            "one mask file per structure with background 0 and foreground 255"
-        )
-    if 0 < highest < top / 2 or highest > top:
-        raise ImageError(
-            f"{path}: mask values reach {highest:g} where 0 and {top} are expected; "
-            "write one mask file per structure with background 0 and foreground 255"
-        )
-    return np.asarray(levels >= top / 2)
+        head = _head(stream, str(path))
+        if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(head):
+            from multimix.io.dicom.mask import read_dicom_levels
 
-
-def _levels_of_areas(levels: Num[np.ndarray, "H W"], top: int) -> list[float]:
-    """The levels that fill areas, where they are more than background and one structure; else empty.
-
-    An area is pixels like their four neighbours, a thousandth of the mask together: edges that are soft have none, at
-    any level. Levels within a tenth of black or white are those for this purpose, as JPEG blurs them; but where
-    every level fills an area, save one white, nothing is blurred, and dark ones are structures that white would hide.
-    """
-    inner = levels[1:-1, 1:-1]
-    around = (levels[:-2, 1:-1], levels[2:, 1:-1], levels[1:-1, :-2], levels[1:-1, 2:])
-    flat = np.logical_and.reduce([inner == one for one in around])
-    found, counts = np.unique(inner[flat], return_counts=True)
-    found = found[counts * 1000 >= levels.size]
-    highest = levels.max()
-    drawn = np.isin(levels, np.append(found, highest)).all()
-    dark, light = found <= top / 10, found >= top - top / 10
-    white = [highest] if highest >= top - top / 10 and (drawn or light.any()) else []
-    areas = [*found[dark][: None if drawn else 1], *found[~dark & ~light], *white]
-    return [float(level) for level in areas] if len(areas) > 2 else []
+            return foreground(*read_dicom_levels(stream, str(path)), str(path))
+        return foreground(*read_levels(stream, str(path), head), str(path))
 
 
 def _read_jsrt(stream: Stream, name: str) -> Float[np.ndarray, "1 H W"]:

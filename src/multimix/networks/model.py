@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Generator, Tensor, nn
 
+from multimix.config import WIDTHS
 from multimix.errors import UsageError
 from multimix.networks.layers import (
     PIXELS_AT_ONCE,
@@ -27,9 +28,6 @@ from multimix.networks.layers import (
 )
 from multimix.networks.outputs import ModelOutput, TaskLogits
 from multimix.networks.saliency import input_gradient
-
-WIDTHS = (16, 32, 64, 128, 256)
-"""Channels of the five encoder blocks, as published."""
 
 
 class Block(nn.Module):

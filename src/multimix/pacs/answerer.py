@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pydicom
 from pydicom.dataset import Dataset
 
 from multimix.errors import ImageError
 from multimix.inference.predictor import Predictor, load
 from multimix.io.dicom.objects import Algorithm, algorithm_of, answer_objects, is_ours
+from multimix.io.dicom.read import read_header
 from multimix.io.readers import read_image_bytes
 from multimix.io.writers import atomic_write
 from multimix.pacs.queue import Queue
@@ -35,7 +35,7 @@ class Answerer:
     def load(cls, run: Path, device: str, force: bool = False) -> "Answerer":
         """Read the run folder or weights file. Raises CheckpointError, or UsageError for the device."""
         predictor = load(run, device)
-        return cls(predictor, algorithm_of(predictor.model.state_dict()), force)
+        return cls(predictor, algorithm_of(predictor.backend.digest), force)
 
     def answer(self, queue: Queue, rows: Sequence[Row]) -> None:
         """Move received rows on to answered, failed or ignored.
@@ -62,11 +62,11 @@ class Answerer:
         """The decoded image, or None where the row has been settled."""
         try:
             data = queue.incoming(row.uid).read_bytes()
-            dataset = pydicom.dcmread(io.BytesIO(data))
+            dataset = read_header(io.BytesIO(data), row.uid)
             if is_ours(dataset):
                 queue.ignore(row.uid, "is an answer of multimix")
                 return None
-            radiograph = read_image_bytes(data, row.uid, self.predictor.channels, force=True)
+            radiograph = read_image_bytes(data, row.uid, self.predictor.spec.channels, force=True)
             return _Image(row, dataset, radiograph)
         except Exception as error:  # of pydicom and the decoders, on a damaged object
             _fail(queue, row, error)

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from multimix.reliability.ood import Familiarity
 
@@ -72,8 +71,8 @@ class Reliability:
         inside = 1 - probabilities <= np.array(self.misses)
         return inside if multi_label else inside | self.decide(probabilities, multi_label)
 
-    def pack(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Numbers for a JSON header, and tensors."""
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Numbers for a JSON header, and arrays by name."""
         numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "familiarity"}
         if self.familiarity is None:
             return numbers, {}
@@ -81,7 +80,7 @@ class Reliability:
         return numbers | {"familiarity": more}, tensors
 
     @classmethod
-    def unpack(cls, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Reliability":
+    def unpack(cls, numbers: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Reliability":
         """The inverse of `pack`; ValueError, TypeError or LookupError where something is missing or impossible."""
         familiarity = None
         if numbers.get("familiarity") is not None:

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+
+from multimix.io.resize import resized
 
 SIDE = 16
 """Side of a thumbnail in pixels; smaller, positions are told apart less surely, larger, hospitals are."""
@@ -78,17 +77,17 @@ class Gaussian:
         rest = np.maximum((offset**2).sum(axis=1) - (scores**2).sum(axis=1), 0)
         return np.sqrt((scores**2 / self.variances).sum(axis=1) + rest / self.residual)
 
-    def pack(self, prefix: str) -> dict[str, Tensor]:
-        """Tensors by name."""
+    def pack(self, prefix: str) -> dict[str, np.ndarray]:
+        """Arrays by name."""
         arrays = {"mean": self.mean, "components": self.components, "variances": self.variances}
         arrays["residual"] = np.array([self.residual])
-        return {f"{prefix}.{name}": torch.from_numpy(a.astype(np.float32)) for name, a in arrays.items()}
+        return {f"{prefix}.{name}": a.astype(np.float32) for name, a in arrays.items()}
 
     @classmethod
-    def unpack(cls, prefix: str, tensors: Mapping[str, Tensor]) -> "Gaussian":
+    def unpack(cls, prefix: str, tensors: Mapping[str, np.ndarray]) -> "Gaussian":
         """The inverse of `pack`; ValueError or LookupError where something is missing or misshapen."""
         mean, components, variances, residual = (
-            tensors[f"{prefix}.{name}"].double().numpy()
+            tensors[f"{prefix}.{name}"].astype(np.float64)
             for name in ("mean", "components", "variances", "residual")
         )
         width, known = SIDE * SIDE, len(variances)
@@ -112,7 +111,7 @@ class Familiarity:
     part: float
     """The largest ratio that is accepted of that distance to the one from `cut_outs`."""
 
-    def refusals(self, images: Float[Tensor, "B C H W"]) -> list[str]:
+    def refusals(self, images: Float[np.ndarray, "B C H W"]) -> list[str]:
         """Per image (values in [0, 1]) why it is refused, in plain words; empty where it is accepted."""
         vectors = thumbnails(images)
         measured = zip(
@@ -147,13 +146,13 @@ class Familiarity:
         every = np.concatenate(moved).reshape(len(moved) * len(vectors), SIDE * SIDE)
         return self.whole.distances(every).reshape(len(moved), len(vectors)).T
 
-    def pack(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Limits for a JSON header, and tensors."""
+    def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Limits for a JSON header, and arrays by name."""
         limits = {"far": self.far, "turned": self.turned, "part": self.part}
         return limits, self.whole.pack("whole") | self.cut_outs.pack("cut_outs")
 
     @classmethod
-    def unpack(cls, limits: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Familiarity":
+    def unpack(cls, limits: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Familiarity":
         """The inverse of `pack`; ValueError, TypeError or LookupError where something is missing or misshapen."""
         far, turned, part = (float(limits[name]) for name in ("far", "turned", "part"))
         if not (far > 0 and turned > 0 and part > 0):
@@ -177,44 +176,46 @@ def _in_words(turns: int, mirrored: bool, sign: int) -> str:
     return " and ".join(word for word in (place, tone) if word)
 
 
-def thumbnails(images: Float[Tensor, "B C H W"]) -> Float[np.ndarray, "B D"]:
+def thumbnails(images: Float[np.ndarray, "B C H W"]) -> Float[np.ndarray, "B D"]:
     """Standardised SIDE x SIDE grey copies (B SIDE*SIDE), without black or white borders; nan where all is flat.
 
     Standardised, exposure and contrast do not matter; without borders, neither does how a film was framed.
     """
-    grey = images.float().mean(dim=1, keepdim=True)
-    rows = [_standardised(one) for one in grey.cpu()]
+    rows = [_standardised(image.mean(axis=0)) for image in images]
     return np.stack(rows) if rows else np.zeros((0, SIDE * SIDE))
 
 
-def _standardised(grey: Float[Tensor, "1 h w"]) -> Float[np.ndarray, " D"]:
-    inside = _without_borders(grey)
-    small = F.interpolate(inside[None], (SIDE, SIDE), mode="bilinear", antialias=True)
-    values = small.flatten().double().numpy()
+def _standardised(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, " D"]:
+    values = resized(_without_borders(grey)[None], (SIDE, SIDE)).flatten().astype(np.float64)
     deviation = values.std()
     return (values - values.mean()) / deviation if deviation > 1e-4 else np.full(values.shape, np.nan)
 
 
-def _without_borders(grey: Float[Tensor, "1 h w"]) -> Float[Tensor, "1 a b"]:
+def _without_borders(grey: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "a b"]:
     least = BORDER * (grey.max() - grey.min())
     sides = []
-    for dim in (2, 1):
-        spread = (grey.amax(dim=dim) - grey.amin(dim=dim))[0]
-        kept = (spread > least).nonzero().flatten()
+    for axis in (1, 0):
+        spread = grey.max(axis=axis) - grey.min(axis=axis)
+        kept = np.flatnonzero(spread > least)
         if len(kept) < len(spread) // 4:  # hardly anything is left: then it is no border
             return grey
         sides.append(slice(int(kept[0]), int(kept[-1]) + 1))
-    return grey[:, sides[0], sides[1]]
+    return grey[sides[0], sides[1]]
 
 
-def cut_outs(images: Float[Tensor, "B C H W"], rng: torch.Generator) -> list[Float[Tensor, "1 C h w"]]:
-    """CUT_OUTS boxes of every image, with sides of 25 to 65 % of the image's, anywhere in it."""
+def cut_outs(
+    images: Float[np.ndarray, "B C H W"], places: Float[np.ndarray, "N 2 2"]
+) -> list[Float[np.ndarray, "1 C h w"]]:
+    """CUT_OUTS boxes of every image, with sides of 25 to 65 % of the image's, anywhere in it.
+
+    `places` (B * CUT_OUTS) draws in [0, 1): per box, height and width, the length of the side and where it starts.
+    """
     boxes = []
-    for image in images.repeat_interleave(CUT_OUTS, dim=0):
+    for image, place in zip(np.repeat(images, CUT_OUTS, axis=0), places, strict=True):
         corners = []
-        for side, place in zip(image.shape[-2:], torch.rand(2, 2, generator=rng).tolist(), strict=True):
-            length = max(1, round(side * (0.25 + 0.4 * place[0])))
-            start = int(place[1] * (side - length + 1))
+        for side, (length_drawn, start_drawn) in zip(image.shape[-2:], place.tolist(), strict=True):
+            length = max(1, round(side * (0.25 + 0.4 * length_drawn)))
+            start = int(start_drawn * (side - length + 1))
             corners.append(slice(start, start + length))
         boxes.append(image[None, :, corners[0], corners[1]])
     return boxes

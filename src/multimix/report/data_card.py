@@ -11,6 +11,7 @@ import pandas as pd
 from multimix.errors import ManifestError
 from multimix.evaluation.audit.findings import FAULTS
 from multimix.experiment.cells import Benchmark
+from multimix.io.run_folder import SPLIT
 from multimix.report.document import Block, Bullets, Paragraph, Section, Table
 from multimix.report.grid import sources
 
@@ -57,7 +58,7 @@ def _roles(benchmark: Benchmark) -> Table | None:
     rows = []
     for setting in benchmark.settings():
         for cell in benchmark.of(setting):
-            file = cell.folder / "run" / "split.csv"
+            file = cell.folder / "run" / SPLIT
             if file.is_file():
                 table = pd.read_csv(file, dtype=str, keep_default_na=False)
                 for role, mine in table.groupby("role", sort=False):

@@ -37,10 +37,12 @@ QUESTIONS = (
         "Does learning both tasks in one model help?",
         (("umtl", "enc"), ("umtl", "u-net"), ("umtl-s", "u-net")),
     ),
-    Question("multimix", "Is MultiMix better than the best supervised method?", (("multimix", ""),)),
+    Question(
+        "multimix", "How does MultiMix compare with the strongest supervised method?", (("multimix", ""),)
+    ),
     Question(
         "ours",
-        "Is MultiMix+ better than the best supervised method, and than MultiMix?",
+        "How does MultiMix+ compare with the strongest supervised method, and with MultiMix?",
         (("multimix-plus", ""), ("multimix-plus", "multimix")),
         ours=True,
     ),
@@ -53,18 +55,18 @@ QUESTIONS = (
 )
 """Where the second method is '', it is chosen per source and metric: see `best_supervised`."""
 
-SUPERVISED = ("u-net", "enc", "umtl", "umtl-s")
-"""Methods that learn from labelled images alone."""
-
+UNDECIDED = "cannot be told apart"
 VERDICTS = (
     "better",
     "worse",
+    "ahead",
+    "behind",
     "ahead by the interval alone",
     "behind by the interval alone",
-    "cannot be told apart",
+    UNDECIDED,
 )
-"""What a difference can say of the first method. By the interval alone: it leaves zero out, but the test of the metric
-or Holm's correction does not agree."""
+"""What a difference can say of the first method. Ahead and behind, without more: the two were not tuned alike. By the
+interval alone: it leaves zero out, but the test of the metric or Holm's correction does not agree."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,18 @@ class Answer:
         return c[0] or c[1], m[0] or m[1]
 
     @property
-    def verdict(self) -> str:
+    def kind(self) -> str:
         """One of VERDICTS."""
         r = self.result
-        if r.verdict in VERDICTS[:2] or not (r.low > 0 or r.high < 0):
+        if r.verdict != UNDECIDED or not (r.low > 0 or r.high < 0):
             return r.verdict
-        return VERDICTS[2] if r.value > 0 else VERDICTS[3]
+        return f"{'ahead' if r.value > 0 else 'behind'} by the interval alone"
+
+    @property
+    def verdict(self) -> str:
+        """The same in words: where the two were not tuned alike, with the number of trials of each."""
+        effort = self.result.effort if self.kind != UNDECIDED else ""
+        return f"{self.kind}, {effort}" if effort else self.kind
 
 
 def answers(
@@ -169,10 +177,11 @@ def _partner(settings: Sequence[Setting], first: Setting, method: str) -> Settin
 def best_supervised(grid: Grid, first: Setting, source: str, metric: str) -> Setting | None:
     """The supervised setting with the labels of `first` that scores highest on these very test images.
 
-    Chosen on the test images, so the choice favours the supervised side.
+    Whatever method the grid has that learns from labelled images alone is one. Chosen on the test images, so the
+    choice favours the supervised side.
     """
     known = [setting for setting, s, m in grid if (s, m) == (source, metric)]
-    partners = [_partner(known, first, method) for method in SUPERVISED]
+    partners = [_partner(known, first, name) for name, row in METHODS.items() if row.supervised]
     best: Setting | None = None
     for partner in partners:
         if partner is not None and (

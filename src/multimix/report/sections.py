@@ -10,6 +10,7 @@ from multimix.experiment import published
 from multimix.experiment.cells import Benchmark
 from multimix.metrics.table import title
 from multimix.report import pictures, scores
+from multimix.report.baselines import baseline_table, effort, supervised
 from multimix.report.data_card import data_card
 from multimix.report.document import (
     Block,
@@ -25,7 +26,8 @@ from multimix.report.document import (
     with_interval,
 )
 from multimix.report.grid import Grid
-from multimix.report.questions import QUESTIONS, VERDICTS, Answer, Question
+from multimix.report.looks import looks
+from multimix.report.questions import QUESTIONS, UNDECIDED, VERDICTS, Answer, Question
 
 _DOMAIN_NAMES = {"in-domain": "In domain", "cross-domain": "Cross domain"}
 
@@ -38,7 +40,9 @@ def document(
 ) -> Document:
     """The whole report; `progress` is called with sections done and sections in all."""
     builders: list[Callable[[], Section | None]] = [
-        lambda: Section("summary", "What it says", tuple(summary(benchmark, answers))),
+        lambda: Section(
+            "summary", "What it says", (Bullets(looks(benchmark)), *summary(benchmark, grid, answers))
+        ),
         *(partial(_domain, benchmark, grid, domain) for domain in published.DOMAINS),
         *(partial(_question, benchmark, question, answers) for question in _asked(answers)),
         partial(_masks, benchmark, grid),
@@ -68,7 +72,7 @@ def results(benchmark: Benchmark, grid: Grid, answers: Sequence[Answer]) -> tupl
     areas = pictures.area_table(benchmark)
     details = (_seeds(benchmark, grid), *([areas] if areas.rows else []), *scores.all_scores(benchmark, grid))
     return (
-        Section("summary", "What it says", (Paragraph(lead(benchmark)), *summary(benchmark, answers))),
+        Section("summary", "What it says", (Paragraph(lead(benchmark)), *summary(benchmark, grid, answers))),
         Section("grid", "The grid", tuple(table for table in grids if table.rows)),
         Section("questions", "The questions, pair by pair", tuple(questions)),
         Section("details", "Seeds, areas, every score", details),
@@ -95,8 +99,8 @@ def lead(benchmark: Benchmark) -> str:
     )
 
 
-def summary(benchmark: Benchmark, answers: Sequence[Answer]) -> list[Block]:
-    """What is missing, then each question with its answer in words."""
+def summary(benchmark: Benchmark, grid: Grid, answers: Sequence[Answer]) -> list[Block]:
+    """What is missing, the strongest baseline and the tuning, then each question with its answer in words."""
     blocks: list[Block] = []
     if benchmark.missing:
         shown = ", ".join(benchmark.missing[:12]) + (" ..." if len(benchmark.missing) > 12 else "")
@@ -109,6 +113,9 @@ def summary(benchmark: Benchmark, answers: Sequence[Answer]) -> list[Block]:
     if benchmark.failed:
         reasons = tuple(f"{name} failed: {reason}" for name, reason in benchmark.failed.items())
         blocks.append(Bullets(reasons))
+    if (table := baseline_table(benchmark, grid)).rows:
+        blocks.append(table)
+    blocks.append(Paragraph(effort(benchmark)))
     names = scores.structures(benchmark)
     for question in _asked(answers):
         mine = _of(question, answers)
@@ -134,15 +141,14 @@ def _why_not(question: Question) -> str:
 def _in_words(answers: Sequence[Answer], names: Sequence[str], *, brief: bool = False) -> list[str]:
     """A line per pair and budget: where better, where worse, where it cannot be told (there no numbers if brief)."""
     lines = []
-    best = "the best supervised method"
+    best = "the strongest supervised method"
     for first, second in dict.fromkeys((a.first, _second(a)) for a in answers):
         mine = [a for a in answers if (a.first, _second(a)) == (first, second)]
         parts = []
-        for verdict in VERDICTS:
-            bare = brief and verdict == VERDICTS[-1]
+        for kind, verdict in sorted({(VERDICTS.index(a.kind), a.verdict) for a in mine}):
+            bare = brief and VERDICTS[kind] == UNDECIDED
             found = [_difference(a, names, bare) for a in mine if a.verdict == verdict]
-            if found:
-                parts.append(f"{verdict}: {', '.join(found)}")
+            parts.append(f"{verdict}: {', '.join(found)}")
         seeds = max(a.result.seeds for a in mine)
         budget = pictures.labels_name(*mine[0].labels)
         lines.append(
@@ -228,8 +234,8 @@ def _question(benchmark: Benchmark, question: Question, answers: Sequence[Answer
         blocks.insert(
             0,
             Paragraph(
-                "The other is, score by score, the one of U-Net, Enc, UMTL and UMTL-S that did best on these very test "
-                "images: a choice in its favour."
+                f"The other is, score by score, the one of {', '.join(supervised(benchmark))} that did best on these "
+                "very test images: a choice in its favour."
             ),
         )
     here = pictures.main_budget(benchmark)

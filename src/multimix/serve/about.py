@@ -8,6 +8,7 @@ from typing import Any
 
 from multimix.inference.predictor import Predictor
 from multimix.io.dicom.objects import Algorithm, algorithm_of
+from multimix.io.run_folder import SCORES
 from multimix.serve.answers import NOTICE
 
 _SHOWN = ("accuracy", "auc", "dice")
@@ -30,16 +31,16 @@ def about(run: Path, predictor: Predictor) -> About:
 
     Scores are those that `multimix evaluate` left in the run folder; a damaged file there is left out.
     """
-    algorithm = algorithm_of(predictor.model.state_dict())
+    algorithm = algorithm_of(predictor.backend.digest)
     scores = _scores(run) if run.is_dir() else []
     card = {
         "name": algorithm.name,
         "version": algorithm.version,
         "weights": algorithm.weights,
-        "classes": list(predictor.classes),
-        "exclusive": not predictor.multi_label,
-        "structures": list(predictor.structures),
-        "size": predictor.size,
+        "classes": list(predictor.spec.classes),
+        "exclusive": not predictor.spec.multi_label,
+        "structures": list(predictor.spec.structures),
+        "size": predictor.spec.size,
         "scores": scores,
         "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
@@ -48,7 +49,7 @@ def about(run: Path, predictor: Predictor) -> About:
 
 
 def _sets(predictor: Predictor) -> str:
-    if not predictor.has_sets:
+    if not predictor.reliability.misses:
         return "This run carries no interval for a single image."
     coverage = f"{predictor.reliability.coverage:.0%}".replace("%", " %")
     return (
@@ -59,7 +60,7 @@ def _sets(predictor: Predictor) -> str:
 
 def _scores(run: Path) -> list[dict[str, Any]]:
     lines = []
-    for file in sorted(run.glob("evaluation/*/scores.json")):
+    for file in sorted(run.glob(f"evaluation/*/{SCORES}")):
         try:
             for score in json.loads(file.read_text(encoding="utf-8"))["scores"]:
                 lines += [

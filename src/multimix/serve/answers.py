@@ -17,6 +17,7 @@ from PIL import Image
 from multimix.errors import ImageError
 from multimix.inference.stability import STABILITY, Result
 from multimix.io.dicom.objects import Algorithm, answer_objects
+from multimix.io.dicom.read import read_header
 from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom
@@ -141,7 +142,7 @@ def _dicom(
         )
     files = {}
     with explained(NAME):
-        source = pydicom.dcmread(BytesIO(data), stop_before_pixels=True)
+        source = read_header(BytesIO(data), NAME)
         objects = answer_objects(source, prediction, radiograph.pixels, algorithm)
         for number, dataset in enumerate(objects, start=1):
             buffer = BytesIO()

@@ -4,7 +4,6 @@ import logging
 import socket
 from pathlib import Path
 
-import torch
 import uvicorn
 
 from multimix.errors import UsageError
@@ -17,12 +16,13 @@ from multimix.serve.settings import Settings
 def serve(run: Path, host: str, port: int, settings: Settings, device: str = "cpu", threads: int = 0) -> None:
     """Answer requests at `host` and `port` (0: a free one) until the process is told to stop.
 
-    Prints one line with the address once requests are answered. `threads` 0 is one for every core that torch
-    would use. Raises CheckpointError or UsageError where the service cannot start.
+    Prints one line with the address once requests are answered. `threads` 0 is one for every core that the
+    network would use. Raises CheckpointError or UsageError where the service cannot start.
     """
     predictor = load(run, device)
-    threads = threads or torch.get_num_threads()
-    torch.set_num_threads(1)  # each image has a core of its own, see work.py
+    threads = predictor.backend.share_cores(
+        threads
+    )  # each image has a core of its own, see inference/stability
     _keep_quiet()
     app = create_app(predictor, about(run, predictor), settings, threads)
     with listen(host, port) as listener:

@@ -49,8 +49,8 @@ class Service:
 
     def warm_up(self) -> None:
         """Answer one full batch of nothing: the first takes longest, and memory grows to what it will be."""
-        side = self.predictor.size
-        blank = Radiograph(np.zeros((self.predictor.channels, side, side), np.float32))
+        side = self.predictor.spec.size
+        blank = Radiograph(np.zeros((self.predictor.spec.channels, side, side), np.float32))
         self._work([Job(blank)] * self.limits.batch)
 
     def close(self) -> None:
@@ -98,9 +98,9 @@ class Service:
                 ) from error
 
     def _check(self, wanted: Wanted) -> None:
-        if wanted.format == "mask" and not self.predictor.has_masks:
+        if wanted.format == "mask" and not self.predictor.spec.segment:
             raise Refused(422, "This model segments nothing, so it has no mask; ask for another format.")
-        if wanted.format == "saliency" and not self.predictor.has_classes:
+        if wanted.format == "saliency" and not self.predictor.spec.classify:
             raise Refused(
                 422, "This model classifies nothing, so it has no saliency; ask for another format."
             )
@@ -123,7 +123,7 @@ class Service:
             return failed(upload.name, reason(error))
 
     def _decode(self, data: bytes) -> Radiograph:
-        return decode(data, self.predictor.channels)
+        return decode(data, self.predictor.spec.channels)
 
     def _respond(self, answers: list[Answer], wanted: Wanted) -> Response:
         document = self._document(answers)

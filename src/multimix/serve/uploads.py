@@ -10,6 +10,8 @@ import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from email.message import Message
+from email.utils import collapse_rfc2231_value
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -33,7 +35,7 @@ class Upload:
 
 
 async def read_uploads(headers: Headers, stream: AsyncIterator[bytes], limits: Limits) -> list[Upload]:
-    """The files of a request, in order: every part that has a file name or is named 'files'.
+    """The files of a request, in order: every part named 'files' or with a file name (`filename`, `filename*`).
 
     `stream` yields the body in pieces; no more than `limits.body_bytes` of it is kept. Raises Refused (400,
     408, 413, 415, 422) with the reason.
@@ -152,14 +154,16 @@ class _Parts:
     def headers_finished(self) -> None:
         _, options = parse_options_header(self.disposition)
         field_name = options.get(b"name", b"").decode("utf-8", "replace")
-        if b"filename" not in options and field_name != FIELD:
+        plain = options.get(b"filename", b"").decode("utf-8", "replace")
+        extended = _extended_name(self.disposition)
+        if extended is None and b"filename" not in options and field_name != FIELD:
             raise Refused(
                 422,
                 f"The form has a field that is no file; send images in the field '{FIELD}' and nothing else.",
             )
         if len(self.uploads) == self.max_files:
             raise Refused(413, f"More than {self.max_files} files in one request; send fewer at a time.")
-        self.name = display_name(options.get(b"filename", b"").decode("utf-8", "replace"), len(self.uploads))
+        self.name = display_name(extended or plain, len(self.uploads))
 
     def end(self) -> None:
         self.uploads.append(Upload(self.name, bytes(self.data)))
@@ -167,6 +171,21 @@ class _Parts:
 
     def finish(self) -> None:
         self.complete = True
+
+
+def _extended_name(disposition: bytes) -> str | None:
+    """The file name where it is written as `filename*` (RFC 5987) or in pieces (RFC 2231); None where it is not.
+
+    RFC 7578 wants neither in a form; older HTTP libraries send nothing else for names that are not ASCII.
+    """
+    if not re.search(rb"filename\*", disposition, re.IGNORECASE):
+        return None
+    message = Message()
+    message["Content-Disposition"] = " ".join(disposition.decode("utf-8", "replace").split())
+    found = message.get_params([], header="content-disposition")
+    names = [value for name, value in found if name.lower() == "filename" and isinstance(value, tuple)]
+    # An encoding that there is none of is read as Latin-1.
+    return collapse_rfc2231_value(names[0]).encode("utf-8", "replace").decode() if names else None
 
 
 def display_name(given: str, index: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
-from multimix.types import Estimate
+from multimix.types import Estimate, patients_known
 
 Statistic = Callable[[Float[np.ndarray, "R N"]], Float[np.ndarray, " R"]]
 """Weights (R, N), how often each image occurs in each resample -> the score of each resample (R,)."""
@@ -47,7 +47,7 @@ def _values(
     patients: Sequence[str], statistic: Statistic, samples: int, seed: int, level: float
 ) -> Float[np.ndarray, " V"]:
     """The defined values of the statistic over resamples; none where they do not determine an interval."""
-    if len(set(patients)) < 2:
+    if len(set(patients)) < 2 or not patients_known(patients):
         return np.empty(0)
     rng = np.random.default_rng(seed)
     values = np.concatenate([statistic(weights) for weights in resamples(patients, samples, rng)])
@@ -81,7 +81,7 @@ def bootstrap_by_patient(
     every statistic. A resample in which the statistic is nan (AUC of one class only) is left out; where these
     are more than 1 - level of all, there is a single patient, or every resample gives the same (none of 50 images
     is refused, which does not mean that none ever would be), the interval is (nan, nan): such data do
-    not determine it.
+    not determine it. Nor do images whose patients are not known.
     """
     values = _values(patients, statistic, samples, seed, level)
     if not len(values):

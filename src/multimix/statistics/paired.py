@@ -17,6 +17,7 @@ from scipy import optimize, special
 
 from multimix.statistics.bootstrap import ALIKE, Statistic, resamples
 from multimix.statistics.significance import all_alike
+from multimix.types import patients_known
 
 MOST = 1_000_000
 """More patients or seeds than this are not searched for."""
@@ -62,7 +63,8 @@ def paired_difference(
 ) -> Difference:
     """The mean over seeds of a[s] - b[s], statistics of the images of `patients` (N,).
 
-    Resamples in which a statistic is nan are left out, as in `bootstrap_by_patient`.
+    Resamples in which a statistic is nan are left out, as in `bootstrap_by_patient`. There is no interval, and are 0
+    patients, where these are not known.
     """
 
     def differences(weights: Float[np.ndarray, "R N"]) -> Float[np.ndarray, "R S"]:
@@ -70,7 +72,7 @@ def paired_difference(
             [first(weights) - second(weights) for first, second in zip(a, b, strict=True)], axis=1
         )
 
-    count = len(set(patients))
+    count = len(set(patients)) if patients_known(patients) else 0
     observed = differences(np.ones((1, len(patients))))[0]
     if count < 2 or np.isnan(observed).any():
         return from_resamples(observed, np.empty((0, len(a))), count)

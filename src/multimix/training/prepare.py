@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from multimix.config import RunConfig
-from multimix.data.cache import ImageCache, open_cache
+from multimix.data.cache import DECODER, ImageCache, open_cache
 from multimix.data.sets import TrainingSets, training_sets
 from multimix.data.splits import fingerprint
 from multimix.errors import SplitError
@@ -65,6 +65,7 @@ class Prepared:
             | {"python": platform.python_version(), "platform": platform.platform()},
             "data": {
                 "fingerprint": fingerprint(self.sets.everything + known),
+                "decoder": DECODER,
                 "pixels": self._pixel_fingerprint(),
                 "test": self.sets.test,
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
@@ -84,16 +85,28 @@ class Prepared:
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
+def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs in the data of `describe`, by name.
+
+    Another decoder rounds a pixel in a hundred thousand otherwise, so the pixels of a run that it did not decode are
+    not compared; rows and their number are.
+    """
+    same_decoder = before.get("decoder", 1) == now["decoder"]
+    names = ("fingerprint", "images", *(("pixels",) if same_decoder else ()))
+    names += ("test",) if "test" in before else ()  # which runs of before did not note
+    return [name for name in names if before.get(name) != now[name]]
+
+
 def prepare(config: RunConfig, progress: Callable[[int, int], None] | None = None) -> Prepared:
     """Read the manifest, draw the labelled images, open the caches, refuse leaks."""
     data = config.data
     sets = training_sets(data, method(config.method), config.seed)
     images = open_cache(
-        sets.everything, size=data.size, channels=data.channels, structures=(), progress=progress
+        sets.everything, size=data.size, channels=sets.channels, structures=(), progress=progress
     )
     _refuse_shared_pixels(sets, images)
     with_masks = sets.labelled_masks + sets.val_masks
-    masks = open_cache(with_masks, size=data.size, channels=data.channels, structures=sets.structures)
+    masks = open_cache(with_masks, size=data.size, channels=sets.channels, structures=sets.structures)
     labelled = len(sets.labelled_masks)
     return Prepared(
         sets,

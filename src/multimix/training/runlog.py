@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from multimix.errors import MultimixError, UsageError
+from multimix.io.run_folder import LOG, read_log
 from multimix.io.writers import atomic_write
 
 
@@ -15,7 +16,7 @@ class RunLog:
 
     def __init__(self, folder: Path, *, resume_at: int = 0, tensorboard: bool = False):
         """Lines after step `resume_at` are dropped: those steps will be done, and logged, again."""
-        self.path = folder / "log.jsonl"
+        self.path = folder / LOG
         kept = [line for line in read_log(self.path) if line["step"] <= resume_at] if resume_at else []
         with atomic_write(self.path) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
@@ -41,17 +42,6 @@ class RunLog:
         """Flush TensorBoard's file."""
         if self.board is not None:
             self.board.close()
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """All complete lines of a log; a line cut short by a kill is dropped. Empty where there is no log."""
-    lines = []
-    for text in path.read_text("utf-8", errors="replace").splitlines() if path.is_file() else []:
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            continue
-    return lines
 
 
 def _finite(value: Any) -> Any:

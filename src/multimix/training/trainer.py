@@ -11,7 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,28 +24,22 @@ from multimix.config import OptimConfig, RunConfig
 from multimix.data.splits import write_split
 from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
 from multimix.io.locks import folder_lock
+from multimix.io.run_folder import CONFIG, FACTS, SPLIT
 from multimix.io.writers import atomic_write, write_json
-from multimix.networks.load import (
-    BEST,
-    LAST,
-    ModelSpec,
-    TrainingState,
-    load_model,
-    load_state,
-    save_model,
-    save_state,
-)
+from multimix.networks.load import build, load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
 from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
 from multimix.training.guards import deferred_interrupt, enough_memory
-from multimix.training.prepare import Prepared, prepare
+from multimix.training.prepare import Prepared, changed, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
+from multimix.training.state import TrainingState, load_state, save_state
 from multimix.training.validation import measure_reliability, validate
+from multimix.weights.file import BEST, LAST, ModelSpec
 
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""
@@ -78,7 +72,7 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = self.spec.build().to(self.fabric.device)
+        self.model: MultiMix = build(self.spec).to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()
@@ -268,7 +262,7 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
         classes=prepared.sets.classes if row.classify else (),
         structures=prepared.sets.structures if row.segment else (),
         size=config.data.size,
-        channels=config.data.channels,
+        channels=prepared.sets.channels,
         multi_label=config.data.multi_label,
         method=config.method,
         widths=config.model.widths,
@@ -314,6 +308,8 @@ def train(
     """
     _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
     prepared = prepare(config, decoding)
+    # What was read from the images is part of the run, as if it had been asked for.
+    config = replace(config, data=replace(config.data, channels=prepared.sets.channels))
     with folder_lock(folder), enough_memory(config):
         _describe(config, prepared, folder, resume)
         trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
@@ -323,13 +319,13 @@ def train(
 
 def _describe(config: RunConfig, prepared: Prepared, folder: Path, resume: bool) -> None:
     """Write what the run is, or see that it still is what it was."""
-    facts, known = prepared.describe(), folder / "run.json"
+    facts, known = prepared.describe(), folder / FACTS
     if resume and known.is_file():
         _refuse_other_data(known, facts["data"])
         return
-    with atomic_write(folder / "config.yaml") as temporary:
+    with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(config.to_yaml(), "utf-8")
-    write_split(folder / "split.csv", prepared.sets.roles())
+    write_split(folder / SPLIT, prepared.sets.roles())
     write_json(known, facts)
 
 
@@ -340,10 +336,8 @@ def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
         ) from error
-    before = {"test": data["test"]} | before  # which runs of before did not note
-    if before != data:
-        changed = [name for name in data if before.get(name) != data[name]]
+    if other := changed(before, data):
         raise SplitError(
-            f"{known.parent}: the data has changed since this run began ({', '.join(changed)}, see {known}). Restore "
+            f"{known.parent}: the data has changed since this run began ({', '.join(other)}, see {known}). Restore "
             "it, or train anew into another folder."
         )

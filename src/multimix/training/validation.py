@@ -14,7 +14,7 @@ from torch import Tensor
 from multimix.metrics.classification import accuracy, auc, balanced_log_loss
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability, best_temperature, measure_classes
-from multimix.reliability.ood import Familiarity, cut_outs, learn_familiarity, thumbnails
+from multimix.reliability.ood import CUT_OUTS, Familiarity, cut_outs, learn_familiarity, thumbnails
 
 
 @dataclass(frozen=True)
@@ -104,16 +104,25 @@ def measure_reliability(
 def _familiarity(
     validation: ValidationSet, training: np.ndarray, rng: torch.Generator, batch: int
 ) -> Familiarity | None:
-    cpu = torch.device("cpu")
-
     def small(images: np.ndarray) -> np.ndarray:
-        return np.concatenate([thumbnails(x) for x in _batches(images, cpu, batch)])
+        return np.concatenate([thumbnails(x) for x in _unit(images, batch)])
 
-    parts = [thumbnails(box) for images in _batches(training, cpu, batch) for box in cut_outs(images, rng)]
+    parts = [
+        thumbnails(box) for images in _unit(training, batch) for box in cut_outs(images, _places(images, rng))
+    ]
     kinds = [small(kind) for kind in (validation.class_images, validation.mask_images) if len(kind)]
     if not parts or not kinds:
         return None
     return learn_familiarity(small(training), np.concatenate(parts), kinds)
+
+
+def _unit(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:
+    for i in range(0, len(images), batch):
+        yield np.asarray(images[i : i + batch], np.float32) / 255
+
+
+def _places(images: np.ndarray, rng: torch.Generator) -> np.ndarray:
+    return np.stack([torch.rand(2, 2, generator=rng).numpy() for _ in range(CUT_OUTS * len(images))])
 
 
 def _class_logits(model: MultiMix, images: np.ndarray, device: torch.device, batch: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import studies
 from multimix.errors import ImageError
 from multimix.io.dicom.codes import class_code, structure_code
 from multimix.io.dicom.objects import WARNING, Algorithm, answer_objects, is_ours
+from multimix.io.dicom.read import read_header
+from multimix.io.dicom.report import as_enhanced, enhanced_uid
 from multimix.io.readers import read_image
 from multimix.types import Prediction, Radiograph
 
@@ -151,7 +154,7 @@ def test_the_report_says_what_was_decided_where_another_class_is_more_probable(t
     report.save_as(tmp_path / "sr.dcm", enforce_file_format=True)
     groups = srread(tmp_path / "sr.dcm").content.get_image_measurement_groups()
     said = [[(e.name.meaning, e.value.meaning) for e in g.get_qualitative_evaluations()] for g in groups]
-    assert said == [[], [("Presence of property", "Present")]]
+    assert said == [[("Presence of property", word)] for word in ("Absent", "Present")]
     text = pydicom.dcmread(tmp_path / "sr.dcm").to_json()
     assert "Answer: PNEUMONIA" in text
     assert "Not ruled out: PNEUMONIA" in text
@@ -241,6 +244,181 @@ def test_uids_follow_from_image_and_weights(tmp_path: Path) -> None:
     # Another image of the same series: other instances in the same series of answers.
     assert [a == b for (a, _), (b, _) in zip(first, other, strict=True)] == [False] * 3
     assert [a == b for (_, a), (_, b) in zip(first, other, strict=True)] == [True] * 3
+
+
+ODD_SOURCES = {
+    # As devices write them, PS3.5 9.1 notwithstanding.
+    "leading zeros": {
+        "StudyInstanceUID": "1.3.51.0.7.1084395.05678.1",
+        "SeriesInstanceUID": "1.3.51.0.7.1084395.05678.2",
+        "SOPInstanceUID": "1.3.51.0.7.1084395.05678.3",
+    },
+    "zeros in one of them": {"SeriesInstanceUID": "1.2.840.00.7"},
+    "a private class": {"SOPClassUID": "1.2.840.113619.4.26"},
+    "a private class with zeros": {"SOPClassUID": "1.2.840.0113619.4.26"},
+    "one frame of several": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.2", "NumberOfFrames": 1},
+    "no bits stored": {"BitsStored": None, "HighBit": None},
+}
+
+
+@pytest.mark.parametrize("kind", ODD_SOURCES)
+def test_odd_images_are_answered_and_referred_to_as_they_are(kind: str, tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.cr(), tmp_path / "a.dcm"))
+    with pydicom.config.disable_value_validation():
+        source = studies.cr(**ODD_SOURCES[kind])
+        files = [
+            studies.save(made, tmp_path / f"{made.Modality}.dcm")
+            for made in answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM)
+        ]
+        source.save_as(tmp_path / "source.dcm", enforce_file_format=True)
+        assert len(files) == 3
+        for data in map(pydicom.dcmread, files):
+            assert data.StudyInstanceUID == source.StudyInstanceUID
+            references = [(i.ReferencedSOPClassUID, i.ReferencedSOPInstanceUID) for i in _references(data)]
+            assert (source.SOPClassUID, source.SOPInstanceUID) in references
+            known = {source.SOPInstanceUID, pydicom.dcmread(files[0]).SOPInstanceUID}
+            assert {uid for _, uid in references} <= known
+            assert "2.25" in data.SOPInstanceUID
+        uids = highdicom.seg.segread(files[0]).get_source_image_uids()
+        assert uids == [(source.StudyInstanceUID, source.SeriesInstanceUID, source.SOPInstanceUID)]
+
+
+def test_an_odd_image_from_a_file_is_answered_without_a_warning(tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.dx(), tmp_path / "a.dcm"))
+    with pydicom.config.disable_value_validation():
+        studies.save(studies.dx(**ODD_SOURCES["leading zeros"]), tmp_path / "x.dcm")
+    with (tmp_path / "x.dcm").open("rb") as stream:
+        header = read_header(stream, "x.dcm")
+    made = answer_objects(
+        header, _answer(radiograph), radiograph.pixels, ALGORITHM
+    )  # a warning is an error here
+    assert len(made) == 3
+
+
+def _references(data: Dataset) -> Iterator[Dataset]:
+    for element in data:
+        if element.VR == "SQ":
+            for item in element.value:
+                if "ReferencedSOPInstanceUID" in item:
+                    yield item
+                yield from _references(item)
+
+
+@pytest.mark.parametrize(
+    "wanted", [("seg",), ("sr", "overlay"), ("overlay",), ("sr",), ("seg", "sr", "overlay")]
+)
+def test_only_what_is_wanted_is_made(wanted: tuple[str, ...], tmp_path: Path) -> None:
+    source = studies.dx()
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+    made = answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM, wanted)
+    assert [data.Modality for data in made] == [
+        {"seg": "SEG", "sr": "SR", "overlay": "OT"}[w] for w in wanted
+    ]
+    if wanted == ("sr", "overlay"):  # a report that refers to no Segmentation has the areas all the same
+        files = [studies.save(data, tmp_path / f"{data.Modality}.dcm") for data in made]
+        assert not [item for item in _references(made[0]) if "66.4" in item.ReferencedSOPClassUID]
+        groups = srread(files[0]).content.get_image_measurement_groups()
+        assert [g.finding_type.meaning for g in groups] == [
+            *("Normal", "Pleural_Thickening"),
+            *("Lung", "Heart", 'Blöb "2"'),
+        ]
+        area = groups[2].get_measurements()[0]
+        assert area.value == pytest.approx((radiograph.pixels[0] < 0.5).sum() * 0.143**2, abs=0.01)
+        _validated(files)
+
+
+def test_the_enhanced_report_is_the_same_in_another_class(tmp_path: Path) -> None:
+    _, files = _objects(studies.cr(), tmp_path)
+    plain = pydicom.dcmread(files[1])
+    enhanced = as_enhanced(pydicom.dcmread(files[1]))
+    assert enhanced.SOPClassUID == "1.2.840.10008.5.1.4.1.1.88.22"
+    assert enhanced.SOPInstanceUID == enhanced_uid(plain.SOPInstanceUID) != plain.SOPInstanceUID
+    assert enhanced.ContentSequence == plain.ContentSequence
+    _validated([studies.save(enhanced, tmp_path / "enhanced.dcm")])
+
+
+def _validated(files: list[Path]) -> None:
+    """Without an error of dciodvfy, where it is installed."""
+    for file in files if shutil.which("dciodvfy") else []:
+        told = subprocess.run(["dciodvfy", file], capture_output=True, text=True, check=False).stderr
+        assert [line for line in told.splitlines() if line.startswith(("Error", "Abort"))] == []
+
+
+def test_lossy_history_is_carried_over(tmp_path: Path) -> None:
+    history = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": ["10.5", "2"],
+        "LossyImageCompressionMethod": ["ISO_10918_1", "ISO_15444_1"],
+    }
+    _, (segmentation, _, overlay) = _objects(studies.dx(**history), tmp_path)
+    for data in map(pydicom.dcmread, (segmentation, overlay)):
+        assert data.LossyImageCompression == "01"
+        assert list(data.LossyImageCompressionRatio) == [10.5, 2]
+        assert list(data.LossyImageCompressionMethod) == history["LossyImageCompressionMethod"]
+    _validated([segmentation, overlay])
+    # A file that is compressed with loss and does not say so.
+    source = studies.dx(LossyImageCompression=None)
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+    source.file_meta.TransferSyntaxUID = pydicom.uid.JPEGExtended12Bit
+    made = answer_objects(source, _answer(radiograph), radiograph.pixels, ALGORITHM)
+    assert [data.get("LossyImageCompression") for data in made] == ["01", None, "01"]
+    assert made[0].LossyImageCompressionMethod == "ISO_10918_1"
+
+
+def test_the_frame_of_reference_is_the_image_s_or_the_answer_s_own(tmp_path: Path) -> None:
+    own = studies.uid("frame")
+    _, (segmentation, *_) = _objects(
+        studies.dx(FrameOfReferenceUID=own, PositionReferenceIndicator=""), tmp_path
+    )
+    assert pydicom.dcmread(segmentation).FrameOfReferenceUID == own
+    frames = {
+        pydicom.dcmread(_objects(studies.dx(SOPInstanceUID=f"1.2.{n}"), tmp_path)[1][0]).FrameOfReferenceUID
+        for n in (1, 1, 2)
+    }
+    assert len(frames) == 2
+
+
+def test_the_nominal_place_has_the_size_of_a_pixel(tmp_path: Path) -> None:
+    for source, expected in (
+        (studies.cr(), [0.2, 0.175]),
+        (studies.capture(), [1, 1]),
+        (studies.capture(PixelAspectRatio=[4, 3]), [4 / 3, 1]),
+    ):
+        _, (segmentation, *_) = _objects(source, tmp_path)
+        shared = pydicom.dcmread(segmentation).SharedFunctionalGroupsSequence[0]
+        assert list(shared.PixelMeasuresSequence[0].PixelSpacing) == pytest.approx(expected)
+        assert list(shared.PlaneOrientationSequence[0].ImageOrientationPatient) == [1, 0, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (studies.cr, [8, 7]),  # 0.2 to 0.175 mm
+        (studies.dx, None),
+        (lambda: studies.capture(PixelAspectRatio=[4, 3]), [4, 3]),
+        (lambda: studies.capture(PixelAspectRatio=[0, 3]), None),
+    ],
+)
+def test_the_overlay_has_the_aspect_ratio_of_the_image(
+    source: Callable[[], Dataset], expected: list[int] | None, tmp_path: Path
+) -> None:
+    _, (*_, overlay) = _objects(source(), tmp_path)
+    ratio = pydicom.dcmread(overlay).get("PixelAspectRatio")
+    assert (ratio if ratio is None else list(ratio)) == expected
+
+
+def test_the_report_has_names_in_full_and_what_was_not_followed(tmp_path: Path) -> None:
+    radiograph = read_image(studies.save(studies.dx(), tmp_path / "a.dcm"))
+    names = [f"{'a long name ' * 8}{end}" for end in ("one", "two")]
+    answer = replace(
+        _answer(radiograph), probabilities=dict.fromkeys(names, 0.5), note="the window is no number; not used"
+    )
+    made = answer_objects(studies.dx(), answer, radiograph.pixels, ALGORITHM)
+    file = studies.save(made[1], tmp_path / "sr.dcm")
+    groups = srread(file).content.get_image_measurement_groups()
+    assert [g.tracking_identifier for g in groups] == names
+    assert len({g.finding_type.meaning for g in groups}) == 2
+    assert "Of the file: the window is no number; not used" in pydicom.dcmread(file).to_json()
 
 
 TYPE_2 = (
@@ -339,6 +517,9 @@ def test_names_as_codes() -> None:
         assert structure_code(name).value == "39607008"
     assert structure_code("left lung").value == structure_code("Left-Lung").value == "44029006"
     assert class_code("PNEUMONIA").value == "233604007"
+    long = [class_code("Structured report of " + "a" * 60 + end) for end in ("one", "two")]
+    assert long[0].meaning != long[1].meaning
+    assert all(len(code.meaning) <= 64 for code in long)
     unknown = class_code("Crépi\\tus")
     assert (unknown.scheme_designator, unknown.meaning) == ("99MULTIMIX", "Crépi tus")
     assert len(unknown.value) <= 16

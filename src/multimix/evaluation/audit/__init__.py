@@ -1,14 +1,15 @@
 """What broke the paper's released code, looked for in any run folder.
 
     findings       what an audit says
-    material       everything known about a run, read once and only where a check asks for it
+    run_folder     everything known about a run, read once and only where a check asks for it
     evaluations    stored scores and per-image tables, read
-    learning       loss terms, pseudo-labels, the choice of the checkpoint, weights
-    division       patients, pictures, roles and labels across splits
+    training       loss terms, pseudo-labels, the choice of the checkpoint, weights
+    leakage        patients, pictures, roles and labels across splits
     normalisation  values that the network sees in training and in prediction
     shortcuts      image sizes and thumbnails that tell the class
-    judging        stored scores against the trivial answer and against the stored weights
+    evaluation     stored scores against the trivial answer and against the stored weights
     arithmetic     stored scores against each other
+    looks          a sealed test part and the log of looks at it
 
     report = audit(Path("RUN"))
     for finding in report.findings: ...
@@ -38,12 +39,14 @@ def audit(
     manifest: Path | None = None,
     *,
     scores: Sequence[Path] = (),
+    seal_log: Path | None = None,
     progress: "Report | None" = None,
 ) -> AuditReport:
     """Audit a folder that `multimix train` wrote, or a cell of a benchmark.
 
     `manifest`: the data, where it is no longer where the run says. `scores`: folders with an evaluation of the run
-    (scores.json, per_image.*), beside those in RUN/evaluation. `progress` is told of checks done and checks in all,
+    (scores.json, per_image.*), beside those in RUN/evaluation. `seal_log`: the log of a sealed test part, where it does
+    not lie beside the manifest. `progress` is told of checks done and checks in all,
     and of the share of images decoded where the cache of the training has to be built again.
 
     Raises CheckpointError where `run` holds neither a training run nor an evaluation.
@@ -57,7 +60,7 @@ def audit(
         if progress is not None:
             progress(done, len(checks), {"decoded": images / of})
 
-    material = open_material(run, manifest, tuple(scores), decoding)
+    material = open_material(run, manifest, tuple(scores), decoding, seal_log)
     findings: list[Finding] = []
     unchecked: list[Unchecked] = []
     checked: list[str] = []
@@ -87,7 +90,15 @@ def audit(
 
 def _checks() -> list[tuple[str, Check]]:
     """Fault -> its check, in the order in which they run."""
-    from multimix.evaluation.audit import arithmetic, evaluation, leakage, normalisation, shortcuts, training
+    from multimix.evaluation.audit import (
+        arithmetic,
+        evaluation,
+        leakage,
+        looks,
+        normalisation,
+        shortcuts,
+        training,
+    )
 
     return [
         ("weights-not-finite", training.weights_not_finite),
@@ -110,4 +121,5 @@ def _checks() -> list[tuple[str, Check]]:
         ("impossible-scores", arithmetic.impossible_scores),
         ("collapse", evaluation.collapse),
         ("stale-evaluation", evaluation.stale_evaluation),
+        ("seal-broken", looks.seal_broken),
     ]

@@ -5,17 +5,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import Material, locate
 from multimix.io.readers import read_image
-from multimix.io.resize import to_model_size
-from multimix.networks.load import BEST
-from multimix.reliability.calibration import Reliability
+from multimix.io.run_folder import CONFIG
 from multimix.types import Record
+from multimix.weights.file import BEST
 
 COMPARED = ("accuracy", "auc", "dice", "jaccard")
 """Scores of which the answer without a model says whether the network is of use."""
@@ -59,7 +56,7 @@ def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
 
 def _learned_sources(material: Material) -> tuple[str, ...]:
     """The run's own sources; none where its configuration is not stored."""
-    return material.sources if (material.run / "config.yaml").is_file() else ()
+    return material.sources if (material.run / CONFIG).is_file() else ()
 
 
 def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
@@ -161,29 +158,21 @@ def _stale(
         )
 
 
-@torch.inference_mode()
 def _difference(material: Material, row: pd.Series, record: Record) -> float:
     """How far the network's answer now is from the stored one, in tolerances: more than 1 is another answer."""
-    loaded = material.loaded
-    spec = loaded.spec
+    spec = material.predictor.spec
     radiograph = read_image(record.image, spec.channels, force=True)
-    image = to_model_size(torch.from_numpy(radiograph.pixels), spec.size)[None]
     differences = [0.0]
+    with np.errstate(invalid="ignore"):  # of weights that are not finite, which another check names
+        (now,) = material.predictor.predict_radiographs([radiograph], force=True)
     stored = [float(row.get(f"p_{name}", np.nan)) for name in spec.classes]
     if stored and np.isfinite(stored).all():
-        logits = loaded.model.classify(image).double().numpy()
-        with np.errstate(invalid="ignore"):  # of weights that are not finite, which another check names
-            now = (loaded.reliability or Reliability()).probabilities(logits, spec.multi_label)[0]
-        differences.append(float(np.abs(now - stored).max()) / SAME_PROBABILITY)
-    areas = [float(row.get(f"area_px_{name}", np.nan)) for name in spec.structures]
-    if areas and np.isfinite(areas).any():
-        masks = F.interpolate(
-            loaded.model.segment(image), size=radiograph.size, mode="bilinear", antialias=True
-        )[0]
-        for area, mask in zip(areas, masks > 0, strict=True):
-            if np.isfinite(area):
-                now_area, pixels = float(mask.sum()), float(mask.numel())
-                # Small structures change by a few pixels of the outline, so half a hundredth of the image is allowed.
-                allowed = max(SAME_AREA * max(area, now_area), 0.005 * pixels)
-                differences.append(abs(now_area - area) / allowed)
+        moved = np.abs(np.array([now.probabilities[name] for name in spec.classes]) - stored)
+        differences.append(float(moved.max()) / SAME_PROBABILITY)
+    for name, mask in now.masks.items():
+        area, now_area = float(row.get(f"area_px_{name}", np.nan)), float(mask.sum())
+        if np.isfinite(area):
+            # Small structures change by a few pixels of the outline, so half a hundredth of the image is allowed.
+            allowed = max(SAME_AREA * max(area, now_area), 0.005 * mask.size)
+            differences.append(abs(now_area - area) / allowed)
     return max(differences)

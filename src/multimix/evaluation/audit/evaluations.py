@@ -1,6 +1,5 @@
 """Stored evaluations: scores.json and the per-image table beside it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from multimix.errors import MultimixError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import SCORES, per_image_table, read_object, read_per_image, read_scores
 
 
 @dataclass(frozen=True)
@@ -21,6 +19,10 @@ class Evaluation:
     """Of scores.json: source, split, images, patients, metrics."""
     table: pd.DataFrame | None
     """per_image.csv or .parquet; None where there is none."""
+    manifest: Path | None = None
+    """Of the images, where it is stored."""
+    look: Mapping[str, Any] | None = None
+    """'hash' and 'numbers' of the look at a sealed part; None where nothing was sealed."""
 
     def metrics(self, entry: Mapping[str, Any], field: str = "value") -> dict[str, float]:
         """Metric name -> its `field` ('value', 'low', 'high', 'trivial') in one of `scores`, where that is a number."""
@@ -41,11 +43,7 @@ class Evaluation:
 
 def read_evaluation(folder: Path) -> Evaluation:
     """The scores and the per-image table in `folder`; MultimixError where they are damaged, or there are two tables."""
-    file = folder / "scores.json"
-    try:
-        scores = json.loads(file.read_text("utf-8"))["scores"]
-        entries = tuple(dict(entry) for entry in scores)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise MultimixError(f"{file}: not the scores of an evaluation ({error}). Evaluate again.") from error
-    table = per_image_table(folder)
-    return Evaluation(folder, entries, None if table is None else read_per_image(table))
+    scores, table, about = read_scores(folder), per_image_table(folder), read_object(folder / SCORES)
+    rows = None if table is None else read_per_image(table)
+    manifest = Path(about["manifest"]) if about.get("manifest") else None
+    return Evaluation(folder, scores, rows, manifest, about.get("look"))

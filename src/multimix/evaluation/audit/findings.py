@@ -31,6 +31,7 @@ FAULTS = {
     "best-not-best": "the best checkpoint does not score what the log says",
     "stale-evaluation": "the evaluation is of other weights",
     "collapse": "the same answer for every image",
+    "seal-broken": "a sealed test part, or its log, is not as it was",
     "data-changed": "the data has changed since training",
 }
 """Name of a fault, as in the JSON -> its title."""

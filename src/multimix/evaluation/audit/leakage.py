@@ -2,26 +2,26 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 
+from multimix.data.columns import SPLITS
+from multimix.data.splits import patient_key
+from multimix.data.thumbnails import SIDE, copies
 from multimix.errors import CheckpointError
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
-from multimix.evaluation.audit.thumbnails import high_passed, thumbnails
-from multimix.training.prepare import Prepared
+from multimix.evaluation.audit.thumbnails import thumbnails
+from multimix.io.run_folder import FACTS
+from multimix.training.prepare import Prepared, changed
 from multimix.training.validation import ValidationSet
 from multimix.types import Record
 
-THUMBNAIL = 48
-"""Side in pixels of the thumbnails that are compared."""
-NEAR = 0.95
-"""Correlation of two high-passed thumbnails from which they are one picture: copies at another size or quality are
-above it, radiographs of two patients below 0.9."""
-_AT_ONCE = 1024
 _EXAMPLES = 3
 
 
@@ -29,7 +29,7 @@ def shared_patient(material: Material) -> Iterator[Finding | Unchecked]:
     """Patients whose images lie in several splits, among the sources learned from and judged on."""
     splits: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for record in material.used + _foreign(material):
-        splits[record.source, record.patient].setdefault(record.split, record.image.name)
+        splits[record.source, patient_key(record.patient)].setdefault(record.split, record.image.name)
     leaks: dict[str, list[str]] = defaultdict(list)
     patients = Counter(source for source, _ in splits)
     for (source, patient), where in splits.items():
@@ -50,12 +50,14 @@ def shared_patient(material: Material) -> Iterator[Finding | Unchecked]:
 
 def _patients_judged(material: Material, known: Mapping[str, object]) -> Iterator[Finding]:
     """Patients of the training roles among the judged images, where the manifest itself shows no leak."""
-    trained = {(r.source, r.patient) for r in material.roles if r.role in TRAINING_ROLES and r.patient}
+    trained = {
+        (r.source, patient_key(r.patient)) for r in material.roles if r.role in TRAINING_ROLES and r.patient
+    }
     for one, entry, rows in _judged(material):
         source = str(entry.get("source"))
         if entry.get("split") == "train" or source in known or "patient" not in rows:
             continue
-        shared = sorted({p for p in rows["patient"] if (source, p) in trained})
+        shared = sorted({p for p in rows["patient"] if (source, patient_key(p)) in trained})
         if shared:
             yield Finding(
                 "shared-patient",
@@ -90,18 +92,18 @@ def shared_pixels(material: Material) -> Iterator[Finding | Unchecked]:
     exact = _equal_pictures(records, digests)
     if exact:
         yield _shared("wrong", "The very same picture", records, exact, {})
-    if material.config.data.size < THUMBNAIL:
-        reason = (
-            f"nearly equal pictures are looked for at {THUMBNAIL} x {THUMBNAIL}; the run has fewer pixels."
-        )
+    if material.config.data.size < SIDE:
+        reason = f"nearly equal pictures are looked for at {SIDE} x {SIDE}; the run has fewer pixels."
         yield Unchecked("shared-pixels", reason)
         return
-    prints = np.concatenate([high_passed(thumbnails(part, THUMBNAIL)) for part in images])
-    near = {pair: c for pair, c in _near(records, prints).items() if digests[pair[0]] != digests[pair[1]]}
+    small = np.concatenate([thumbnails(part, SIDE) for part in images])
+    near = {pair: how for pair, how in _near(records, small).items() if digests[pair[0]] != digests[pair[1]]}
     if near:
-        yield _shared(
-            "doubtful", "Nearly the same picture", records, list(near), {"highest": max(near.values())}
-        )
+        more = {
+            "highest": max(abs(correlation) for correlation, _ in near.values()),
+            "mirrored": sum(mirrored for _, mirrored in near.values()),
+        }
+        yield _shared("doubtful", "Nearly the same picture", records, list(near), more)
 
 
 def _equal_pictures(records: Sequence[Record], digests: Sequence[str]) -> list[tuple[int, int]]:
@@ -113,20 +115,14 @@ def _equal_pictures(records: Sequence[Record], digests: Sequence[str]) -> list[t
     return [(rows[0], other) for rows in by_digest.values() for other in rows[1:]]
 
 
-def _near(records: Sequence[Record], prints: np.ndarray) -> dict[tuple[int, int], float]:
-    """Pairs of rows in two splits -> correlation, where it is at least NEAR."""
-    splits = np.array([record.split for record in records])
-    found = {}
-    for one, other in (("train", "val"), ("train", "test"), ("val", "test")):
-        left, right = np.flatnonzero(splits == one), np.flatnonzero(splits == other)
-        if not len(left) or not len(right):
-            continue
-        against = torch.from_numpy(prints[right]).T.contiguous()
-        for start in range(0, len(left), _AT_ONCE):
-            block = left[start : start + _AT_ONCE]
-            products = torch.from_numpy(prints[block]) @ against
-            for i, j in (products >= NEAR).nonzero().tolist():
-                found[int(block[i]), int(right[j])] = float(products[i, j])
+def _near(
+    records: Sequence[Record], small: Float[np.ndarray, "N side side"]
+) -> dict[tuple[int, int], tuple[float, bool]]:
+    """Pairs of rows in two splits that are one picture -> correlation, whether one is mirrored."""
+    rows = {split: [i for i, r in enumerate(records) if r.split == split] for split in SPLITS}
+    found: dict[tuple[int, int], tuple[float, bool]] = {}
+    for one, other in combinations(SPLITS, 2):
+        found |= copies(small, rows[one], rows[other])
     return found
 
 
@@ -264,7 +260,7 @@ def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
     """Rows of the manifest, test labels among them, roles or pixels that are not those of run.json."""
     before = material.facts.get("data")
     if not isinstance(before, dict):
-        raise CheckpointError(f"{material.run / 'run.json'}: has no fingerprint of the data.")
+        raise CheckpointError(f"{material.run / FACTS}: has no fingerprint of the data.")
     absent = [row.image for row in material.roles if row.record is None]
     if absent:
         yield _changed({"images gone": len(absent), "examples": ", ".join(absent[:_EXAMPLES])})
@@ -272,16 +268,15 @@ def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
     masks = material.masks
     nothing = ValidationSet(material.images.images[:0], torch.zeros(0), masks.images[:0], masks.masks[:0])
     now = Prepared(material.sets, material.images, masks, nothing, {}).describe()["data"]
-    before = {"test": now["test"]} | before  # which runs of before did not note
-    if changed := [name for name in now if before.get(name) != now[name]]:
-        yield _changed({"changed": ", ".join(changed)})
+    if other := changed(before, now):
+        yield _changed({"changed": ", ".join(other)})
 
 
 def _changed(evidence: Mapping[str, float | int | str]) -> Finding:
     return Finding(
         "data-changed",
         "doubtful",
-        "run.json",
+        FACTS,
         "The manifest, split.csv or the images are not those that the run was trained on: it cannot be repeated, and "
         "the other checks speak of the data as it is now.",
         "Restore the data (or name it with --data), or train again.",

@@ -1,19 +1,19 @@
 """Check of the values that the network sees: in training, in prediction, and in each split.
 
-Three ways in which they can differ. The training's decoded images are not what a predictor makes of the same files;
+Four ways in which they can differ. The training's decoded images are not what a predictor makes of the same files;
 the batches of one stream leave [0, 1], in which every image is read; the files of one split were exported with other
-levels than those of another.
+levels than those of another; some files of a source are negatives of its others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multimix.data.manifest import SPLITS
+from multimix.data.columns import SPLITS
+from multimix.data.thumbnails import COARSE, negatives
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
 from multimix.evaluation.audit.thumbnails import thumbnails
@@ -42,6 +42,7 @@ def normalisation(material: Material) -> Iterator[Finding | Unchecked]:
     yield from _decoded_otherwise(material)
     yield from streams_out_of_range(material.streams(8).batch(0))
     yield from _splits_apart(material)
+    yield from _negatives(material)
 
 
 def _spread(rows: Sequence[int], most: int) -> list[int]:
@@ -57,9 +58,7 @@ def _decoded_otherwise(material: Material) -> Iterator[Finding]:
     differences, worst = [], ("", 0.0)
     for row in _spread(range(len(material.used)), FILES):
         path = material.used[row].image
-        answered = to_model_size(
-            torch.from_numpy(read_image(path, channels, force=True).pixels), size
-        ).numpy()
+        answered = to_model_size(read_image(path, channels, force=True).pixels, size)
         trained = np.asarray(material.images.images[row], np.float32) / 255
         differences.append(float(np.abs(answered - trained).mean()))
         if differences[-1] > worst[1]:
@@ -136,6 +135,27 @@ def _splits_apart(material: Material) -> Iterator[Finding]:
                 evidence["correlation of mean images"] = likeness
             if evidence:
                 yield _apart(f"{source}, {one} and {other}", evidence)
+
+
+def _negatives(material: Material) -> Iterator[Finding]:
+    """Images of a source that look like negatives of its others."""
+    for source in material.sources:
+        rows = [i for i, record in enumerate(material.used) if record.source == source]
+        found = (
+            negatives(thumbnails(np.array(material.images.images[rows]), COARSE))
+            if rows
+            else np.zeros(0, bool)
+        )
+        names = [material.used[row].image.name for row, negative in zip(rows, found, strict=True) if negative]
+        if names:
+            yield Finding(
+                "normalisation",
+                "doubtful",
+                source,
+                "Some images look like negatives of the others, which a network learns as a kind of its own.",
+                "Look at them, invert them, and train again; `multimix data check` names them all.",
+                {"images": len(names), "of": len(rows), "examples": ", ".join(names[:3])},
+            )
 
 
 def _rows(records: Sequence[Record], source: str, split: str) -> list[int]:

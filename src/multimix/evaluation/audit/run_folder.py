@@ -3,28 +3,39 @@
 What cannot be read raises a MultimixError, which leaves the check that asked for it unmade; the others go on.
 """
 
-import csv
-import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
-from multimix.data.manifest import SPLITS, read_manifest
+from multimix.data.columns import SPLITS
+from multimix.data.manifest import read_manifest
 from multimix.data.sets import TrainingSets, fingerprint_of_test, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
-from multimix.networks.load import BEST, LoadedModel, load_model
+from multimix.inference.predictor import Predictor, load
+from multimix.io.run_folder import (
+    CELL,
+    CONFIG,
+    FACTS,
+    LOG,
+    SCORES,
+    read_config,
+    read_log,
+    read_object,
+    read_roles,
+)
 from multimix.recipes import Method, method
-from multimix.training.runlog import read_log
-from multimix.training.streams import Streams
 from multimix.types import Record
+from multimix.weights.file import BEST
+
+if TYPE_CHECKING:
+    from multimix.networks.load import LoadedModel
+    from multimix.training.streams import Streams
 
 TRAINING_ROLES = ("labelled_classes", "unlabelled_classes", "labelled_masks", "unlabelled_masks")
 VALIDATION_ROLES = ("val_classes", "val_masks")
@@ -55,15 +66,17 @@ class Material:
     folders: tuple[Path, ...]
     """Where evaluations lie."""
     decoding: Callable[[int, int], None] | None = None
+    seal_log: Path | None = None
+    """Of a sealed test part, where it does not lie beside the manifest."""
 
     @cached_property
     def config(self) -> RunConfig:
         """The resolved configuration."""
-        if not (self.run / "config.yaml").is_file():
+        if (found := read_config(self.run)) is None:
             raise CheckpointError(
-                f"{self.run / 'config.yaml'}: no such file; the run's training is not stored here."
+                f"{self.run / CONFIG}: no such file; the run's training is not stored here."
             )
-        return RunConfig.read(self.run / "config.yaml")
+        return found
 
     @cached_property
     def method(self) -> Method:
@@ -73,22 +86,14 @@ class Material:
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """RUN/run.json."""
-        try:
-            facts = json.loads((self.run / "run.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"{self.run / 'run.json'}: cannot be read ({error}).") from error
-        if not isinstance(facts, dict):
-            raise CheckpointError(f"{self.run / 'run.json'}: expected a JSON object.")
-        return facts
+        return read_object(self.run / FACTS)
 
     @cached_property
     def log(self) -> list[Mapping[str, Any]]:
         """The lines of log.jsonl."""
-        lines: list[Mapping[str, Any]] = [
-            line for line in read_log(self.run / "log.jsonl") if isinstance(line, dict)
-        ]
+        lines: list[Mapping[str, Any]] = [line for line in read_log(self.run / LOG) if isinstance(line, dict)]
         if not lines:
-            raise CheckpointError(f"{self.run / 'log.jsonl'}: no log, or an empty one.")
+            raise CheckpointError(f"{self.run / LOG}: no log, or an empty one.")
         return lines
 
     def logged(self, name: str) -> list[tuple[int, float]]:
@@ -97,8 +102,15 @@ class Material:
         return [(s, float(v)) for s, v in values if isinstance(s, int) and isinstance(v, int | float)]
 
     @cached_property
-    def loaded(self) -> LoadedModel:
+    def predictor(self) -> Predictor:
+        """The best weights, ready to answer."""
+        return load(self.run)
+
+    @cached_property
+    def loaded(self) -> "LoadedModel":
         """The best weights."""
+        from multimix.networks.load import load_model
+
         return load_model(self.run)
 
     @property
@@ -168,18 +180,7 @@ class Material:
     @cached_property
     def roles(self) -> list[Role]:
         """Who played which role, from split.csv."""
-        file = self.run / "split.csv"
-        try:
-            with file.open(newline="", encoding="utf-8") as stream:
-                rows = list(csv.DictReader(stream))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise CheckpointError(f"{file}: cannot be read ({error}).") from error
-        columns = ("role", "image", "label", "source", "patient")
-        if not rows or not set(columns) <= set(rows[0]):
-            raise CheckpointError(
-                f"{file}: expected the columns {', '.join(columns)} and a row for every image."
-            )
-        cells = [{name: row[name] or "" for name in columns} for row in rows]
+        cells = read_roles(self.run)
         # Where train/a/1.png and test/a/1.png fit alike, the training image is meant.
         known = sorted(self.used, key=lambda record: SPLITS.index(record.split))
         records = locate([(row["source"], row["image"]) for row in cells], known)
@@ -198,12 +199,13 @@ class Material:
     @cached_property
     def sets(self) -> TrainingSets:
         """The records that the run trained on, by split.csv."""
-        spec = self.loaded.spec
+        spec = self.predictor.spec
         return TrainingSets(
             **{role: self.playing(role) for role in (*TRAINING_ROLES, *VALIDATION_ROLES)},
             everything=[hidden(record) for record in self.used],
             classes=spec.classes,
             structures=spec.structures,
+            channels=spec.channels,
             test=fingerprint_of_test(self.used),
         )
 
@@ -214,8 +216,12 @@ class Material:
         with_masks = self.sets.labelled_masks + self.sets.val_masks
         return open_cache(with_masks, size=data.size, channels=data.channels, structures=self.sets.structures)
 
-    def streams(self, most: int) -> Streams:
+    def streams(self, most: int) -> "Streams":
         """The training streams, with at most `most` images of each in a batch."""
+        from torch import device
+
+        from multimix.training.streams import Streams
+
         given = self.config.streams
         smaller = {
             name: min(most, getattr(given, name)) for name in ("classes", "unlabelled_classes", "masks")
@@ -228,7 +234,7 @@ class Material:
             self.masks,
             replace(given, **smaller, balanced=balanced),
             seed=self.config.seed,
-            device=torch.device("cpu"),
+            device=device("cpu"),
             method=method(self.config.method),
             multi_label=self.config.data.multi_label,
         )
@@ -251,27 +257,31 @@ class Material:
 
 
 def open_material(
-    run: Path, manifest: Path | None, scores: Sequence[Path], decoding: Callable[[int, int], None] | None
+    run: Path,
+    manifest: Path | None = None,
+    scores: Sequence[Path] = (),
+    decoding: Callable[[int, int], None] | None = None,
+    seal_log: Path | None = None,
 ) -> Material:
     """The material of a run folder, of a benchmark's cell (run/ and scores.json inside), or of stored scores alone."""
     for folder in scores:
-        if not (folder / "scores.json").is_file():
+        if not (folder / SCORES).is_file():
             raise CheckpointError(
                 f"{folder}: has no scores.json. Give --scores a folder that `evaluate` wrote."
             )
     inner = run / "run"
-    training = inner if not (run / "config.yaml").is_file() and (inner / "config.yaml").is_file() else run
-    beside = [training.parent] if (training.parent / "cell.json").is_file() else []
-    stored = any((training / name).is_file() for name in ("config.yaml", "log.jsonl", BEST))
-    depths = ("*/scores.json", "*/*/scores.json") if stored else ()
+    training = inner if not (run / CONFIG).is_file() and (inner / CONFIG).is_file() else run
+    beside = [training.parent] if (training.parent / CELL).is_file() else []
+    stored = any((training / name).is_file() for name in (CONFIG, LOG, BEST))
+    depths = (f"*/{SCORES}", f"*/*/{SCORES}") if stored else ()
     inside = sorted(file.parent for depth in depths for file in training.glob(depth))
     places = [training, run, *beside, *inside, *scores]
-    folders = tuple(dict.fromkeys(place for place in places if (place / "scores.json").is_file()))
+    folders = tuple(dict.fromkeys(place for place in places if (place / SCORES).is_file()))
     if not stored and not folders:
         raise CheckpointError(
             f"{run}: not a run. Give a folder that `multimix train` or `multimix benchmark` wrote."
         )
-    return Material(training, manifest, folders, decoding)
+    return Material(training, manifest, folders, decoding, seal_log)
 
 
 def locate(names: Iterable[tuple[str, str]], records: Sequence[Record]) -> list[Record | None]:

@@ -5,7 +5,6 @@ mask_width=..;mask_height=.. of its column extra, also of other rows that name t
 a collection are often cut to one size after their own size has leaked into the pixels.
 """
 
-import csv
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from multimix.data.manifest import ALIASES
-from multimix.errors import ManifestError, MultimixError
+from multimix.data.manifest import all_cells
+from multimix.errors import MultimixError
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
 from multimix.evaluation.audit.run_folder import Material
 from multimix.evaluation.audit.thumbnails import thumbnails
@@ -153,21 +152,13 @@ def _cross_validated(
 
 
 def _written_sizes(manifest: Path) -> Mapping[str, Mapping[str, tuple[int, int]]]:
-    """Image file -> where a size is written -> that size, for a manifest in CSV; empty for another."""
-    if manifest.suffix.lower() != ".csv":
-        return {}
+    """Image file -> where a size is written in the manifest -> that size."""
     by_image: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     same: dict[str, list[str]] = defaultdict(list)
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as stream:
-            for row in csv.DictReader(stream):
-                cells = {ALIASES.get(k.strip(), k.strip()): (v or "").strip() for k, v in row.items() if k}
-                image = str(manifest.parent.absolute() / cells.get("image", ""))
-                by_image[image] |= _sizes(cells)
-                if digest := cells.get("original_sha256"):
-                    same[digest].append(image)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError(f"{manifest}: cannot be read ({error}).") from error
+    for file, cells in all_cells(manifest):
+        by_image[str(file)] |= _sizes(cells)
+        if digest := cells.get("original_sha256"):
+            same[digest].append(str(file))
     for images in same.values():
         merged: dict[str, tuple[int, int]] = {}
         for image in images:

@@ -15,18 +15,3 @@ def thumbnails(images: np.ndarray, side: int) -> Float[np.ndarray, "N {side} {si
         chunk = torch.from_numpy(np.array(images[start : start + _AT_ONCE])).float().mean(dim=1, keepdim=True)
         small[start : start + _AT_ONCE] = F.adaptive_avg_pool2d(chunk, side)[:, 0].numpy() / 255
     return small
-
-
-def high_passed(small: Float[np.ndarray, "N side side"]) -> Float[np.ndarray, "N pixels"]:
-    """Thumbnails less their own blur, each with mean 0 and norm 1, so that a product is a correlation.
-
-    What all radiographs of a view share is coarse; what is left is of the one image. An image of one grey
-    level becomes zeros.
-    """
-    from scipy.ndimage import uniform_filter
-
-    fine = small - uniform_filter(small, size=(0, 7, 7), mode="nearest")
-    flat = fine.reshape(len(small), -1)
-    flat = flat - flat.mean(axis=1, keepdims=True)
-    norm = np.linalg.norm(flat, axis=1, keepdims=True)
-    return (flat / np.where(norm > 1e-6, norm, np.inf)).astype(np.float32)

@@ -9,19 +9,21 @@ for the initial weights.
 import math
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from multimix.errors import CheckpointError
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.run_folder import Material
-from multimix.networks.load import BEST, LAST, read_tensors
+from multimix.networks.load import build
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.training.batch import LossBreakdown
 from multimix.training.prepare import validation_set
 from multimix.training.seeds import derive, generator
 from multimix.training.validation import validate
+from multimix.weights.file import BEST, LAST, read_tensors
 
 BATCHES = 3
 """Batches in which a term may show a gradient."""
@@ -46,7 +48,7 @@ def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
         raise CheckpointError(f"{material.run}: holds no weights.")
     for file in files:
         tensors, _ = read_tensors(file)
-        broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+        broken = [name for name, tensor in tensors.items() if not np.isfinite(tensor).all()]
         if broken:
             yield Finding(
                 "weights-not-finite",
@@ -95,7 +97,7 @@ def _initial(material: Material) -> MultiMix:
     """The network before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(material.config.seed, "initial weights"))
-        return material.loaded.spec.build()
+        return build(material.loaded.spec)
 
 
 def _largest_gradients(

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
-from multimix.io.tables import per_image_table, read_per_image
+from multimix.io.run_folder import CELL, PER_IMAGE, SPEC, per_image_table, read_per_image
 from multimix.metrics.per_image import Scored, classes_of, exclusive, scored, structures_of
+from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
 _SETTING = ("method", "class_labels", "mask_labels", "size", "steps")
@@ -33,6 +35,8 @@ class Run:
     setting: tuple[object, ...] | None = None
     """Method, label budgets, size, steps: the same for all seeds of a group."""
     multi_label: bool | None = None
+    trials: int | None = None
+    """How many settings its method was tuned over; None where that is not recorded."""
 
     def scored(self, source: str) -> Mapping[str, Scored]:
         """Every score on the source by name, images in the order of their names; errors as `per_image.scored`."""
@@ -134,7 +138,7 @@ def read_run(path: Path) -> Run:
         )
     rows = rows[rows["split"] == ("test" if "test" in splits else splits[0])]
     folder = path.parent if path.is_file() else path
-    cell = _cell(folder / "cell.json")
+    cell = _cell(folder / CELL)
     return Run(
         path,
         _name(folder),
@@ -142,7 +146,19 @@ def read_run(path: Path) -> Run:
         cell.get("seed"),
         tuple(cell.get(key) for key in _SETTING) if cell else None,
         cell.get("multi_label"),
+        tuning_trials(folder, cell),
     )
+
+
+def tuning_trials(folder: Path, about: Mapping[str, Any]) -> int | None:
+    """How many settings the method of a cell was tuned over: by its cell.json, else by the spec of its benchmark."""
+    if about.get("trials") is not None:
+        return int(about["trials"])
+    try:
+        spec = yaml.safe_load((folder.parent / SPEC).read_text("utf-8"))
+        return int(spec["trials"][about["method"]])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):  # no spec, or it does not say so
+        return None
 
 
 def _name(folder: Path) -> str:
@@ -155,15 +171,15 @@ def _name(folder: Path) -> str:
 
 def _tables(folder: Path) -> list[Path]:
     within = (
-        ("*/per_image.*",)
+        (f"*/{PER_IMAGE}.*",)
         if folder.name == "evaluation"
-        else ("evaluation/per_image.*", "evaluation/*/per_image.*")
+        else (f"evaluation/{PER_IMAGE}.*", f"evaluation/*/{PER_IMAGE}.*")
     )
-    for pattern in ("per_image.*", *within):
+    for pattern in (f"{PER_IMAGE}.*", *within):
         folders = sorted({file.parent for file in folder.glob(pattern)})
         if found := [file for each in folders if (file := per_image_table(each)) is not None]:
             return found
-    if next(folder.glob("*/cell.json"), None) is not None:
+    if next(folder.glob(f"*/{CELL}"), None) is not None:
         raise UsageError(
             f"{folder}: this is a benchmark, not a run. Name its cells by a quoted pattern, as in "
             f"'{folder}/multimix-*'."
@@ -182,7 +198,7 @@ def _read(file: Path) -> pd.DataFrame:
         raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
     if "label" not in table:
         table["label"] = ""
-    table["patient"] = table["patient"].where(table["patient"] != "", table["image"])
+    table["patient"] = table["patient"].where(table["patient"] != "", UNKNOWN + table["image"])
     return table
 
 

@@ -13,6 +13,7 @@ from multimix.metrics.per_image import Scored
 from multimix.metrics.table import metric_of
 from multimix.statistics import Statistic
 from multimix.statistics.significance import delong, mcnemar, wilcoxon
+from multimix.types import patients_known
 
 _RIGHT_OR_WRONG = ("accuracy", "sensitivity", "specificity")
 """Metrics of which an image is right or wrong."""
@@ -61,7 +62,7 @@ def shared(a: Sequence[Run], b: Sequence[Run], metric: str, source: str) -> Shar
     statistics = [score.statistic for score in scores]
     patients = scores[0].rows["patient"].tolist()
     test, p = _test(scores, len(a), metric, patients)
-    known = p is not None and not np.isnan(p)
+    known = p is not None and not np.isnan(p) and patients_known(patients)
     return Shared(
         patients, statistics[: len(a)], statistics[len(a) :], test if known else "", p if known else None
     )

@@ -47,7 +47,7 @@ class Comparison:
     """`p` after Holm's correction over `family` comparisons."""
     family: int
     verdict: str
-    """'better', 'worse' (A than B) or 'cannot be told apart'."""
+    """'better', 'worse' (A than B) or 'cannot be told apart'; 'ahead', 'behind' where they were not tuned alike."""
     more_images: int | None
     """So many more would tell, with these seeds; None where no number would or none is needed."""
     more_seeds: int | None
@@ -57,6 +57,29 @@ class Comparison:
     """The difference with its variance components."""
     title: str
     """The metric in the sentence."""
+    trials_a: int | None = None
+    """How many settings A was tuned over; None where that is not recorded."""
+    trials_b: int | None = None
+
+    @property
+    def effort(self) -> str:
+        """'but tuned with more trials (4 against 1)'; empty where the numbers are equal, or both not recorded."""
+        a, b = self.trials_a, self.trials_b
+        if a == b:
+            return ""
+        if a is None or b is None:
+            return f"but how one side was tuned is not recorded (trials: {_count(a)} against {_count(b)})"
+        link, what = "but" if self.ahead == (a > b) else "and", "more" if a > b else "fewer"
+        return f"{link} tuned with {what} trials ({a} against {b})"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether A is the better by the difference alone."""
+        return self.value < 0 if metric_of(self.metric).lower_is_better else self.value > 0
+
+
+def _count(trials: int | None) -> str:
+    return "not recorded" if trials is None else str(trials)
 
 
 def compare(
@@ -135,7 +158,15 @@ def _one(a: Sequence[Run], b: Sequence[Run], names: tuple[str, str], metric: str
         sentence="",
         parts=difference,
         title=metric,
+        trials_a=_trials(a),
+        trials_b=_trials(b),
     )
+
+
+def _trials(runs: Sequence[Run]) -> int | None:
+    """How many settings the runs of one side were tuned over; None where it is not recorded of all alike."""
+    known = {run.trials for run in runs}
+    return known.pop() if len(known) == 1 else None
 
 
 def with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
@@ -149,8 +180,9 @@ def with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
     apart = (c.low > 0 or c.high < 0) and p_holm < LEVEL
-    ahead = (c.value < 0) if metric_of(c.metric).lower_is_better else (c.value > 0)
-    verdict = ("better" if ahead else "worse") if apart else "cannot be told apart"
+    # Who was tuned longer may be ahead for that alone.
+    words = ("better", "worse") if c.trials_a == c.trials_b else ("ahead", "behind")
+    verdict = words[0 if c.ahead else 1] if apart else "cannot be told apart"
     c = replace(c, p_holm=p_holm, family=family, verdict=verdict, more_images=None, more_seeds=None)
     if not apart:
         # Holm asks at most this level of one of `family` tests.
@@ -166,6 +198,11 @@ def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
 def _sentence(c: Comparison) -> str:
     digits = metric_of(c.metric).digits + 1  # of a difference one more than of a score
     where = f"in {c.title} on {c.source}"
+    if not c.patients:
+        return (
+            f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and no "
+            "interval is given, because the patients are not known."
+        )
     if np.isnan(c.p):
         return (
             f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and "
@@ -177,7 +214,9 @@ def _sentence(c: Comparison) -> str:
     found += f" after Holm over {c.family} comparisons" if c.family > 1 else ""
     if c.verdict != "cannot be told apart":
         only = "; one seed, so said of these two models only" if c.seeds == 1 else ""
-        return f"{c.name_a} is {c.verdict} than {c.name_b} {where}: {found}{only}."
+        said_of_b = {"ahead": "ahead of", "behind": "behind"}.get(c.verdict, f"{c.verdict} than")
+        effort = f", {c.effort}" if c.effort else ""
+        return f"{c.name_a} is {said_of_b} {c.name_b} {where}{effort}: {found}{only}."
     return f"{c.name_a} and {c.name_b} cannot be told apart {where}: {found}; {_more(c)}."
 
 

@@ -82,7 +82,10 @@ def _code(name: str, words: str, known: Mapping[str, tuple[str, str, str]]) -> C
         return CodedConcept(*known[words])
     # A code value holds 16 characters, a meaning 64 (SH and LO, PS3.5 table 6.2-1), neither a backslash.
     value = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    return CodedConcept(value, PRIVATE_SCHEME, readable(name, 64) or "unnamed")
+    meaning = readable(name, 1024)
+    if len(meaning) > 64:  # two long names that begin alike stay two
+        meaning = f"{meaning[:53].strip()} ({value[:8]})"
+    return CodedConcept(value, PRIVATE_SCHEME, meaning or "unnamed")
 
 
 def readable(text: str, length: int) -> str:

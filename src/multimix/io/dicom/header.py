@@ -3,6 +3,7 @@
 Nothing here opens a file or decodes a pixel; every function takes a dataset and reads attributes.
 """
 
+import math
 import re
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,15 @@ MANUFACTURER = "multimix"
 ON_REQUEST = "answered on request, although rejected"
 """Before the reason, in what is said of an image that `--force` had answered."""
 
+_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1",  # CR
+    "1.2.840.10008.5.1.4.1.1.1.1",  # DX, for presentation
+    "1.2.840.10008.5.1.4.1.1.1.1.1",  # DX, for processing
+    "1.2.840.10008.5.1.4.1.1.7",  # secondary capture, one frame; then several, of which one is taken
+    *(f"1.2.840.10008.5.1.4.1.1.7.{number}" for number in range(1, 5)),
+}
+_STANDARD = "1.2.840.10008."
+"""Begins the SOP classes of the standard; a private one is a device's own word for CR or DX as a rule."""
 _RADIOGRAPHS = {"", "CR", "DX", "DR", "RG", "OT", "SC"}  # OT: what secondary captures usually carry
 
 # PS3.16 annex L, and what devices write in its stead, in the languages of their makers.
@@ -24,6 +34,11 @@ _CHEST = re.compile(
     r"CHEST|THORA|T[OÓ]RAX|LUNG|POUMON|PULM|HEART|CARDIAC|MEDIASTIN|\bRIBS?\b|STERNUM|\bCXR\b"
 )
 _SPINE = re.compile(r"SPINE|LUMB|VERTEB")
+_SPACINGS = {
+    "PixelSpacing": "Pixel Spacing",
+    "ImagerPixelSpacing": "Imager Pixel Spacing",
+    "NominalScannedPixelSpacing": "Nominal Scanned Pixel Spacing",
+}
 _SAYS_NOTHING = {"", "UNKNOWN", "UNSPECIFIED", "UNDEFINED", "OTHER", "NONE", "NA", "N/A"}
 
 # View Position (0018,5101), PS3.3 C.8.11.5.1.1 with annex L of PS3.16, and spellings in use.
@@ -59,7 +74,7 @@ def refuse(dataset: "Dataset", name: str, *, force: bool) -> str:
             f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image; "
             "give a CR or DX file"
         )
-    reasons = (_modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
+    reasons = (_sop_class(dataset), _modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
     reason = next(filter(None, reasons), "")
     if reason and not force:
         raise ImageError(
@@ -67,6 +82,15 @@ def refuse(dataset: "Dataset", name: str, *, force: bool) -> str:
             "leave it out, or use --force to have it answered all the same"
         )
     return reason
+
+
+def _sop_class(dataset: "Dataset") -> str:
+    found = str(dataset.get("SOPClassUID") or "").strip("\0 ")
+    if not found.startswith(_STANDARD) or found in _CLASSES:
+        return ""
+    from pydicom.uid import UID
+
+    return f"a {UID(found).name.removesuffix(' Storage')[:64]}, not a radiograph"
 
 
 def _modality(dataset: "Dataset") -> str:
@@ -141,7 +165,7 @@ def spacing(dataset: "Dataset") -> tuple[tuple[float, float] | None, str]:
         described = str(dataset.get("PixelSpacingCalibrationDescription") or "").strip()[:100]
         return pixel, f"Pixel Spacing, calibrated {how}" + (f" ({described})" if described else "")
     if imager:
-        factor = float(dataset.get("EstimatedRadiographicMagnificationFactor") or 0)
+        factor = next(iter(decimals(dataset, "EstimatedRadiographicMagnificationFactor")), 0.0)
         if factor > 0:
             patient = (imager[0] / factor, imager[1] / factor)
             return patient, f"Imager Pixel Spacing, divided by the estimated magnification {factor:g}"
@@ -163,12 +187,43 @@ def spacing(dataset: "Dataset") -> tuple[tuple[float, float] | None, str]:
     return None, ""
 
 
+def unusable_spacing(dataset: "Dataset") -> str:
+    """Which spacing of an image without a `spacing` is there but no pair of numbers; empty where none is."""
+    bad = next((words for keyword, words in _SPACINGS.items() if stated(dataset, keyword)), "")
+    return bad and f"{bad} is no pair of millimetres, so areas are not known"
+
+
+def decimals(dataset: "Dataset", keyword: str) -> tuple[float, ...]:
+    """The numbers of an attribute; none where it is absent, empty, or not of finite numbers throughout."""
+    try:
+        found = tuple(float(part.strip("\0 ")) for part in written(dataset, keyword).split("\\"))
+    except ValueError:
+        return ()
+    return found if all(map(math.isfinite, found)) else ()
+
+
+def stated(dataset: "Dataset", keyword: str) -> bool:
+    """Whether an attribute is there with a value, of whatever kind."""
+    return bool(written(dataset, keyword))
+
+
+def written(dataset: "Dataset", keyword: str) -> str:
+    """A text value as it lies in the file: pydicom warns or raises where it is not allowed, and quotes it."""
+    if keyword not in dataset:
+        return ""
+    value = dataset.get_item(keyword).value
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    elif not isinstance(value, str) and hasattr(value, "__iter__"):
+        value = "\\".join(map(str, value))
+    return "" if value is None else str(value).strip("\0 ")
+
+
 def _pair(dataset: "Dataset", keyword: str) -> tuple[float, float] | None:
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, (str, float)) or len(value) != 2:
-        return None
-    row, column = float(value[0]), float(value[1])
-    return (row, column) if 0 < row < 100 and 0 < column < 100 else None
+    match decimals(dataset, keyword):
+        case (row, column) if 0 < row < 100 and 0 < column < 100:
+            return row, column
+    return None
 
 
 def _same(a: tuple[float, float], b: tuple[float, float]) -> bool:

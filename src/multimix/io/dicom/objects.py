@@ -1,14 +1,21 @@
 """Answers as DICOM objects that land in the study of the image: Segmentation, report and overlay.
 
 Segmentation  one BINARY segment per structure, pixel for pixel on the image, PS3.3 A.51
-Report        Comprehensive 3D SR by template TID 1500: `dicom_report`
+Report        Comprehensive 3D SR by template TID 1500: `report`
 Overlay       secondary capture in RGB, PS3.3 A.8.1: image, outlines and saliency, with a warning burned in
 
-Needs `multimix[dicom]`. The same image and weights give the same UIDs (`dicom_identity`), so an archive that
+A projection has no place in space, but viewers (OHIF) and converters (dcmqi, 3D Slicer) read no Segmentation without
+one. So it has a nominal one: rows along x, columns along y, from the origin, in a frame of reference that is the
+image's own or else that of this one answer.
+
+Needs `multimix[dicom]`. The same image and weights give the same UIDs (`identity`), so an archive that
 gets an answer twice keeps one.
 """
 
+from collections.abc import Collection
+from copy import copy
 from dataclasses import asdict
+from typing import Literal
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -24,30 +31,41 @@ from pydicom.uid import ExplicitVRLittleEndian
 from multimix.errors import ImageError
 from multimix.io.dicom.codes import readable, structure_code
 from multimix.io.dicom.header import MANUFACTURER, ON_REQUEST, is_ours
-from multimix.io.dicom.identity import WARNING, Algorithm, algorithm_of, identity
+from multimix.io.dicom.identity import WARNING, Algorithm, algorithm_of, answer_uid, identity
 from multimix.io.dicom.report import coding_schemes, report
-from multimix.io.dicom.source import cleaned
+from multimix.io.dicom.source import aspect, cleaned
 from multimix.io.overlay import overlay
 from multimix.types import Prediction
 
 __all__ = ["WARNING", "Algorithm", "algorithm_of", "answer_objects", "is_ours"]
 
+Result = Literal["seg", "sr", "overlay"]
+RESULTS: tuple[Result, ...] = ("seg", "sr", "overlay")
+"""What an answer can consist of."""
+
+_LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _READABLE = 200  # pixels of width that the warning needs
 
 
 def answer_objects(
-    source: Dataset, prediction: Prediction, pixels: Float[np.ndarray, "C H W"], algorithm: Algorithm
+    source: Dataset,
+    prediction: Prediction,
+    pixels: Float[np.ndarray, "C H W"],
+    algorithm: Algorithm,
+    results: Collection[Result] = RESULTS,
 ) -> list[Dataset]:
-    """Segmentation (where the model has masks), report, and overlay (where it has classes), in this order.
+    """Segmentation (where the model has masks), report, and overlay (where it has classes), in this order, as far as
+    they are among `results`.
 
     `source` is the image's header, its pixels need not be there; `pixels` in [0, 1] is what the overlay is
     drawn on. Every object refers to `source` and carries its patient and study; what `source` lacks of these
-    is left empty. Of an image that is answered although it was rejected, every object says so. Raises
+    is left empty. Of an image that is answered although it would be rejected, every object says so. Raises
     ImageError where `source` has not what a reference needs (`cleaned`), or is of another size than the prediction.
     """
     rejection = prediction.rejection
     remark = f"{ON_REQUEST.capitalize()}: {rejection}" if rejection else ""
-    clean = cleaned(source, prediction.path)
+    origin = cleaned(source, prediction.path, algorithm)
+    clean = origin.clean
     size = (int(clean.Rows), int(clean.Columns))
     if any(mask.shape != size for mask in prediction.masks.values()) or pixels.shape[1:] != size:
         raise ImageError(
@@ -56,14 +74,41 @@ def answer_objects(
         )
     # The name is set at the end: highdicom warns of names with one component, as anonymised images have.
     patient, clean.PatientName = clean.PatientName, ""
-    segmentation = _segmentation(clean, prediction, algorithm, remark) if prediction.masks else None
-    objects: list[Dataset] = [] if segmentation is None else [segmentation]
-    objects.append(report(clean, segmentation, prediction, algorithm, remark))
-    if prediction.saliency is not None:
-        objects.append(_overlay(clean, prediction, pixels, algorithm, remark))
+    pixel = aspect(source, prediction.spacing)
+    objects: list[Dataset] = []
+    segmentation = None
+    if prediction.masks and "seg" in results:
+        segmentation = _segmentation(
+            _placed(clean, prediction, pixel, algorithm), prediction, algorithm, remark
+        )
+        objects.append(segmentation)
+    if "sr" in results:
+        objects.append(report(clean, segmentation, prediction, algorithm, _remarks(remark, prediction.note)))
+    if prediction.saliency is not None and "overlay" in results:
+        objects.append(_overlay(clean, prediction, pixels, algorithm, remark, pixel))
     for made in objects:
         made.PatientName = patient
+        origin.restore(made)
     return objects
+
+
+def _remarks(remark: str, note: str) -> str:
+    return ". ".join(filter(None, (remark, note and f"Of the file: {note}")))
+
+
+def _placed(
+    source: Dataset, prediction: Prediction, pixel: tuple[int, int] | None, algorithm: Algorithm
+) -> Dataset:
+    """A copy of `source` with the nominal place; a pixel of unknown size, and the plane, are a millimetre wide."""
+    placed = copy(source)
+    height, width = pixel or (1, 1)
+    placed.PixelSpacing = [float(f"{mm:.8g}") for mm in prediction.spacing or (height / width, 1.0)]
+    placed.ImageOrientationPatient, placed.ImagePositionPatient = [1, 0, 0, 0, 1, 0], [0, 0, 0]
+    placed.SliceThickness = 1
+    if "FrameOfReferenceUID" not in placed:
+        placed.FrameOfReferenceUID = answer_uid(source.SOPInstanceUID, algorithm, "frame of reference")
+        placed.PositionReferenceIndicator = ""
+    return placed
 
 
 def _segmentation(source: Dataset, prediction: Prediction, algorithm: Algorithm, remark: str) -> Segmentation:
@@ -109,6 +154,7 @@ def _overlay(
     pixels: Float[np.ndarray, "C H W"],
     algorithm: Algorithm,
     remark: str,
+    pixel: tuple[int, int] | None,
 ) -> SCImage:
     words = f"{WARNING}, rejected: on request" if remark else WARNING
     picture = _warned(overlay(pixels, prediction.masks, prediction.saliency), words)
@@ -128,6 +174,11 @@ def _overlay(
     capture.Laterality = ""  # type 2C: of an unpaired part, or of one that is not known
     capture.copy_patient_and_study_information(source)
     capture.ImageType = ["DERIVED", "SECONDARY"]
+    if pixel is not None:
+        capture.PixelAspectRatio = list(pixel)
+    for keyword in _LOSSY:
+        if keyword in source:
+            setattr(capture, keyword, source[keyword].value)
     capture.BurnedInAnnotation = "YES"
     capture.ImageComments = (
         f"Research software, {WARNING}. Where the class of the image depends on its pixels. {remark}".strip()

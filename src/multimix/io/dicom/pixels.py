@@ -5,17 +5,23 @@ Then [0, 1] is
   with a window        what the window makes black and white
   with neither, 8 bit  0 to 255, as in a PNG of the same pixels
   otherwise            the image's own minimum to maximum
+A window that is none (a width of 0, a centre that is no number), or that makes most of the image black or white, is
+not used; a note says so.
 All of this depends on the stored value alone, so it is worked out once per level and looked up per pixel.
-Padding (C.7.5.1.1.2) is black and counts for no minimum or maximum.
+Padding (C.7.5.1.1.2) and what the shutter hides (C.7.6.11) are black and count for no minimum or maximum.
 """
 
 import struct
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int, Integer
 
 from multimix.errors import ImageError
+from multimix.io.dicom.geometry import hidden
+from multimix.io.dicom.header import decimals, stated
+from multimix.io.dicom.lut import looked_up
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -31,6 +37,11 @@ _PLUGINS = {
 }
 """Transfer syntax -> pydicom's plug-in for it; those of `dicom_codecs` apart."""
 
+_MOST_WHITE, _MOST_BLACK = 0.4, 0.6
+"""A window that makes more than these shares of the image white or black is not the film's; air is wide and dark."""
+_ENDS, _OUTLIERS = 0.1, 0.005
+"""Levels within a tenth of the image's range (from its 0.5 % to its 99.5 % quantile) from its ends are white or black
+by themselves."""
 _ROWS_AT_ONCE = 256  # look-up turns indices into 8 bytes each; in strips they do not fill the memory
 
 
@@ -38,7 +49,7 @@ def decoded(dataset: "Dataset", name: str) -> np.ndarray:
     """Stored values (H W), or RGB (H W 3); ImageError where they cannot be decoded or are of another size."""
     syntax = dataset.file_meta.TransferSyntaxUID
     if not (syntax.is_compressed and syntax.is_encapsulated):
-        _check_native(dataset)
+        _cut_native(dataset)
         return np.asarray(dataset.pixel_array)
     _check_compressed(dataset, name)
     from pydicom.pixels.utils import as_pixel_options
@@ -73,19 +84,28 @@ def _decoder(syntax: "UID") -> "tuple[Decoder, str]":
     return decoder, "imagecodecs"
 
 
-def grey(dataset: "Dataset", values: Integer[np.ndarray, "H W"]) -> Float[np.ndarray, "1 H W"]:
-    """Pixels in [0, 1], 0 black, of stored `values`. Raises ValueError where the header makes no sense."""
+def grey(
+    dataset: "Dataset", values: Integer[np.ndarray, "H W"], name: str
+) -> tuple[Float[np.ndarray, "1 H W"], str]:
+    """Pixels in [0, 1], 0 black, of stored `values`, and a note where the header's window was not used.
+
+    Raises ImageError, calling the file `name`, where the header loses the pixels.
+    """
     low = int(values.min())
     levels = np.arange(low, int(values.max()) + 1)
-    present = np.zeros(levels.size, dtype=bool)
+    counts = np.zeros(levels.size, dtype=np.int64)
+    outside = hidden(dataset, (values.shape[0], values.shape[1]))
     strips = [slice(row, row + _ROWS_AT_ONCE) for row in range(0, values.shape[0], _ROWS_AT_ONCE)]
     for strip in strips:
-        present[values[strip].astype(np.int32) - low] = True
-    table = _table(dataset, levels, present)
+        shown = values[strip] if outside is None else values[strip][~outside[strip]]
+        counts += np.bincount(shown.astype(np.int32).ravel() - low, minlength=levels.size)
+    table, note = _table(dataset, levels, counts, name)
     pixels = np.empty((1, *values.shape), dtype=np.float32)
     for strip in strips:
         pixels[0, strip] = table[values[strip].astype(np.int32) - low]
-    return pixels
+    if outside is not None:
+        pixels[0, outside] = 0
+    return pixels, note
 
 
 def colour(dataset: "Dataset", values: np.ndarray) -> Float[np.ndarray, "3 H W"]:
@@ -94,62 +114,113 @@ def colour(dataset: "Dataset", values: np.ndarray) -> Float[np.ndarray, "3 H W"]
     return np.ascontiguousarray(values.transpose(2, 0, 1)).astype(np.float32) / np.float32(top)
 
 
-def _table(
-    dataset: "Dataset", levels: Int[np.ndarray, " N"], present: Bool[np.ndarray, " N"]
-) -> Float[np.ndarray, " N"]:
-    """What each stored level is shown as, in [0, 1]; `present` are those that the image has."""
-    padding = _padding(dataset, levels)
-    counted = present & ~padding if (present & ~padding).any() else present
-    shown = _modality(dataset, levels)
-    centre, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    if dataset.get("VOILUTSequence"):
-        from pydicom.pixels import apply_voi
+@dataclass(frozen=True)
+class _Levels:
+    """What the stored levels stand for after the modality LUT or rescale."""
 
-        # Its output has no range of its own: the descriptor's bits are often more than the entries use.
-        shown = _stretched(np.asarray(apply_voi(shown, dataset), dtype=np.float64), counted)
-    elif centre is not None and width is not None:
-        shown = _windowed(
-            shown, centre, width, str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    values: np.ndarray
+    counts: Int[np.ndarray, " N"]
+    """How many pixels have each; 0 for padding."""
+
+    @property
+    def present(self) -> Bool[np.ndarray, " N"]:
+        """Levels that the image has."""
+        return self.counts > 0
+
+
+def _table(
+    dataset: "Dataset", levels: Int[np.ndarray, " N"], counts: Int[np.ndarray, " N"], name: str
+) -> tuple[Float[np.ndarray, " N"], str]:
+    """What each stored level is shown as, in [0, 1], and a note where the header's window was not used."""
+    padding = _padding(dataset, levels)
+    if (counts[~padding] > 0).any():
+        counts = np.where(padding, 0, counts)
+    meant = _Levels(_modality(dataset, levels, name), counts)
+    plain = _without_window(dataset, meant)
+    shown, note = _with_window(dataset, meant, name)
+    if shown is not None and (lost := _lost(shown, plain, meant)):
+        shown, note = (
+            None,
+            f"the {'VOI LUT' if _has_lut(dataset) else 'window'} of the file makes {lost}; not used",
         )
-    elif int(dataset.BitsStored) == 8 and shown[counted].min() >= 0 and shown[counted].max() <= 255:
-        shown = shown / 255
-    else:
-        shown = _stretched(shown, counted)
-    shown = shown.clip(0, 1)
+    shown = (plain if shown is None else shown).clip(0, 1)
     shown = 1 - shown if _inverted(dataset) else shown
-    return np.where(padding, 0, shown).astype(np.float32)
+    return np.where(padding, 0, shown).astype(np.float32), note
+
+
+def _without_window(dataset: "Dataset", meant: _Levels) -> Float64[np.ndarray, " N"]:
+    seen = meant.values[meant.present]
+    if int(dataset.BitsStored) == 8 and seen.min() >= 0 and seen.max() <= 255:
+        return meant.values / 255
+    return _stretched(meant.values, meant.present)
+
+
+def _with_window(
+    dataset: "Dataset", meant: _Levels, name: str
+) -> tuple[Float64[np.ndarray, " N"] | None, str]:
+    """As the VOI LUT or the first window shows the levels, None without one; and a note where it is none."""
+    if _has_lut(dataset):
+        # Its output has no range of its own: the descriptor's bits are often more than the entries use.
+        entries = looked_up(meant.values, "VOILUTSequence", dataset, name)
+        return _stretched(entries, meant.present), ""
+    centre, width = (decimals(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth"))
+    if not centre or not width:
+        said = [keyword for keyword in ("WindowCenter", "WindowWidth") if stated(dataset, keyword)]
+        return None, "the window of the file is no number; not used" if len(said) == 2 else ""
+    if width[0] <= 0:
+        return None, f"the window of the file has a width of {width[0]:g}; not used"
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    note = ""
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        note = f"the window of the file has the unknown function {function[:16]}; used as LINEAR"
+    return _windowed(meant.values, centre[0], width[0], function), note
+
+
+def _has_lut(dataset: "Dataset") -> bool:
+    return bool(dataset.get("VOILUTSequence"))
+
+
+def _lost(shown: np.ndarray, plain: np.ndarray, meant: _Levels) -> str:
+    """Which share of the image a window makes white or black although it is neither, where that is too much.
+
+    Levels next to the ends of what the image has, air and what lies beside the film, lose nothing by it.
+    """
+    share = meant.counts / meant.counts.sum()
+    below = np.cumsum(share)
+    low, high = (plain[np.searchsorted(below, at)] for at in (_OUTLIERS, 1 - _OUTLIERS))
+    low, high = min(low, high), max(low, high)  # a modality LUT may turn the order of the levels over
+    where = (plain - low) / ((high - low) or 1)
+    white = float(share[(shown >= 1) & (where < 1 - _ENDS)].sum())
+    black = float(share[(shown <= 0) & (where > _ENDS)].sum())
+    if white > _MOST_WHITE:
+        return f"{white:.0%} of the image white"
+    return f"{black:.0%} of the image black" if black > _MOST_BLACK else ""
 
 
 def _modality(
-    dataset: "Dataset", levels: Int[np.ndarray, " N"]
+    dataset: "Dataset", levels: Int[np.ndarray, " N"], name: str
 ) -> Integer[np.ndarray, " N"] | Float64[np.ndarray, " N"]:
     if dataset.get("ModalityLUTSequence"):
-        from pydicom.pixels import apply_modality_lut
-
-        return np.asarray(apply_modality_lut(levels, dataset))
-    slope, intercept = _first(dataset, "RescaleSlope"), _first(dataset, "RescaleIntercept")
-    if slope is None and intercept is None:
+        return looked_up(levels, "ModalityLUTSequence", dataset, name)
+    slopes, intercepts = (decimals(dataset, keyword) for keyword in ("RescaleSlope", "RescaleIntercept"))
+    slope, intercept = slopes[0] if slopes else 1.0, intercepts[0] if intercepts else 0.0
+    if (slope, intercept) == (1.0, 0.0):
         return levels
-    slope, intercept = 1.0 if slope is None else slope, intercept or 0.0
-    if slope == 0 or not np.isfinite([slope, intercept]).all():
-        raise ValueError(f"Rescale Slope {slope:g} and Intercept {intercept:g} lose the pixels")
-    rescaled = levels * slope + intercept
-    # A VOI LUT is looked up with whole numbers.
-    whole = float(slope).is_integer() and float(intercept).is_integer()
-    return rescaled.astype(np.int64) if whole else rescaled
+    if slope == 0:
+        raise ImageError(
+            f"{name}: DICOM has Rescale Slope 0, which makes all pixels alike; correct the header, or export the "
+            "image as PNG"
+        )
+    return levels * slope + intercept
 
 
 def _windowed(shown: np.ndarray, centre: float, width: float, function: str) -> Float64[np.ndarray, " N"]:
     """PS3.3 C.11.2.1.2 (linear), C.11.2.1.3.1 (sigmoid), C.11.2.1.3.2 (exact), to [0, 1] where finite."""
-    if not width > 0 or not np.isfinite([centre, width]).all():
-        raise ValueError(f"Window Width is {width:g}, expected more than 0")
     x = shown.astype(np.float64)
     if function == "SIGMOID":
         return np.asarray(1 / (1 + np.exp(np.clip(-4 * (x - centre) / width, -700, 700))))
     if function == "LINEAR_EXACT" or width < 1:  # LINEAR knows no width below 1, but files have them
         return (x - centre) / width + 0.5
-    if function != "LINEAR":
-        raise ValueError(f"VOI LUT Function is {function}, expected LINEAR, LINEAR_EXACT or SIGMOID")
     if width == 1:
         return (x > centre - 0.5).astype(np.float64)
     return (x - (centre - 0.5)) / (width - 1) + 0.5
@@ -184,23 +255,27 @@ def _padding(dataset: "Dataset", levels: Int[np.ndarray, " N"]) -> Bool[np.ndarr
 
 def _first(dataset: "Dataset", keyword: str) -> float | None:
     """A number, the first where there are several; None where there is none."""
-    value = dataset.get(keyword)
-    if value is None or isinstance(value, (int, float)):
-        return None if value is None else float(value)
-    if isinstance(value, str) or not hasattr(value, "__getitem__"):
-        return float(value) if str(value).strip() else None
-    return float(value[0]) if len(value) else None
+    try:
+        value = dataset.get(keyword)
+        if isinstance(value, (bytes, str)) or value is None:
+            return float(value) if value else None
+        return float(value[0] if hasattr(value, "__getitem__") else value)
+    except (ValueError, TypeError, IndexError):
+        return None
 
 
-def _check_native(dataset: "Dataset") -> None:
-    """Refuse uncompressed pixels that are more or fewer than the header says; raises ValueError."""
+def _cut_native(dataset: "Dataset") -> None:
+    """Cut padding from behind uncompressed pixels (PS3.5 8.1.1); ValueError where they are not what the header says."""
     samples = 2 if dataset.PhotometricInterpretation == "YBR_FULL_422" else int(dataset.SamplesPerPixel)
-    size = int(dataset.Rows) * int(dataset.Columns) * samples * int(dataset.BitsAllocated) // 8
-    found = len(dataset.PixelData)
-    if found not in (size, size + size % 2):
+    row = int(dataset.Columns) * samples * int(dataset.BitsAllocated) // 8
+    size, found = int(dataset.Rows) * row, len(dataset.PixelData)
+    # What is no padding is more of the image: then the size is wrong.
+    if found < size or (found - size >= row and len(set(dataset.PixelData[size:])) > 1):
         raise ValueError(
             f"{found} bytes of pixels where {dataset.Columns} x {dataset.Rows} of {samples} samples need {size}"
         )
+    if found > size + size % 2:
+        dataset.PixelData = dataset.PixelData[: size + size % 2]
 
 
 def _check_compressed(dataset: "Dataset", name: str) -> None:

@@ -1,10 +1,11 @@
 """DICOM radiographs (CR, DX, secondary capture): one frame, at the size it was stored, 0 black.
 
-How values become grey: `dicom_pixels`. What is refused, and what spacing is worth: `dicom_kind`.
+How values become grey: `pixels`. What is refused, and what spacing is worth: `header`. Which way is up: `geometry`.
 Needs the extra `multimix[dicom]`; patient data is not looked at.
 """
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -13,48 +14,79 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import ImageError
-from multimix.io.dicom.header import refuse, spacing, text
+from multimix.io.dicom.geometry import turn
+from multimix.io.dicom.header import refuse, spacing, text, unusable_spacing
 from multimix.io.dicom.pixels import colour, decoded, grey
 from multimix.io.limits import MAX_FILE_BYTES, Stream, check_bytes, check_size, explained
+from multimix.types import Turn
 
 if TYPE_CHECKING:
     from pydicom.dataset import FileDataset
 
 _COLOURS = ("MONOCHROME1", "MONOCHROME2", "RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 _DELIMITER = b"\xfe\xff\xdd\xe0"  # ends compressed pixels, PS3.5 A.4
+_NEEDED = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored")
 _LARGE = 2**20  # an element of the header that is larger is left in the file until the header is approved
 
 
-def read_dicom(
-    stream: Stream, name: str, *, force: bool = False
-) -> tuple[Float[np.ndarray, "C H W"], tuple[float, float] | None, str, str]:
-    """Pixels in [0, 1] (one channel, or three where the file has colour), mm per pixel, what that is worth, and why it
-    would have been rejected without `force`.
+@dataclass(frozen=True)
+class DicomImage:
+    """What one file holds and says of it."""
 
-    `stream` is the file, at its beginning; errors call it `name`. Raises ImageError where pydicom is missing,
-    or the file is damaged, has several frames, no pixels, a compression or colour space that cannot be
-    decoded, or, unless `force`, shows something else than a frontal chest. OwnResult, an ImageError, where
-    multimix wrote it.
+    pixels: Float[np.ndarray, "C H W"]
+    """In [0, 1], as stored; one channel, or three where the file has colour."""
+    spacing: tuple[float, float] | None
+    spacing_note: str
+    """Millimetres per pixel (row, column), and what that is worth."""
+    turn: Turn
+    """What makes it upright."""
+    against: str
+    """Why it would have been rejected without `force`."""
+    note: str
+    """What the header says that was not followed."""
+
+
+def read_dicom(stream: Stream, name: str, *, force: bool = False) -> DicomImage:
+    """Decode the image in `stream`, which is at its beginning; errors call it `name`.
+
+    Raises ImageError where pydicom is missing, or the file is damaged, has several frames, no pixels, a compression or
+    colour space that cannot be decoded, or, unless `force`, shows something else than a frontal chest. OwnResult, an
+    ImageError, where multimix wrote it.
     """
     header = read_header(stream, name)
     with explained(name):
-        from pydicom import dcmread
-
         against = refuse(header, name, force=force)
         _check(name, header)
-        check_bytes(name, _bytes(stream))
-        if header.file_meta.TransferSyntaxUID.is_encapsulated and _DELIMITER not in stream.read():
-            raise ValueError("its compressed pixels are cut off")  # pydicom would say so in a warning
-        stream.seek(0)
-        dataset = dcmread(stream)
-        if "PixelData" not in dataset:
-            raise ImageError(
-                f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image, or is cut "
-                "off before it; give a CR or DX file, or copy this one again"
-            )
+        dataset = read_whole(stream, name, header)
         values = decoded(dataset, name)
-        pixels = colour(dataset, values) if values.ndim == 3 else grey(dataset, values)
-        return pixels, *spacing(dataset), against
+        pixels, note = (colour(dataset, values), "") if values.ndim == 3 else grey(dataset, values, name)
+        distance, worth = spacing(dataset)
+        if distance is None:
+            note = "; ".join(filter(None, (note, unusable_spacing(dataset))))
+        return DicomImage(pixels, distance, worth, turn(dataset), against, note)
+
+
+def read_whole(stream: Stream, name: str, header: "FileDataset") -> "FileDataset":
+    """The data set with its pixels, which are there and not cut off. Raises ImageError or ValueError."""
+    from pydicom import dcmread
+
+    check_bytes(name, _bytes(stream))
+    stream.seek(0)
+    if header.file_meta.TransferSyntaxUID.is_encapsulated and _DELIMITER not in stream.read():
+        raise ValueError("its compressed pixels are cut off")  # pydicom would say so in a warning
+    stream.seek(0)
+    dataset = _completed(dcmread(stream))
+    if "PixelData" not in dataset:
+        raise ImageError(
+            f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image, or is cut "
+            "off before it; give a CR or DX file, or copy this one again"
+        )
+    if dataset["PixelData"].is_undefined_length and not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        raise ImageError(
+            f"{name}: DICOM has no Transfer Syntax UID (0002,0010), so its compressed pixels cannot be decoded; "
+            "export it again"
+        )
+    return dataset
 
 
 def read_header(stream: Stream, name: str) -> "FileDataset":
@@ -68,7 +100,7 @@ def read_header(stream: Stream, name: str) -> "FileDataset":
         stream.seek(0)
         _check_deflated(stream, name)
         stream.seek(0)
-        return pydicom.dcmread(stream, stop_before_pixels=True, defer_size=_LARGE)
+        return _completed(pydicom.dcmread(stream, stop_before_pixels=True, defer_size=_LARGE))
 
 
 def require_pydicom(name: str | Path) -> ModuleType:
@@ -82,8 +114,29 @@ def require_pydicom(name: str | Path) -> ModuleType:
     return pydicom
 
 
+def _completed(dataset: "FileDataset") -> "FileDataset":
+    """With what files leave out and their bytes or other attributes tell: the transfer syntax, a bit depth."""
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if "PixelRepresentation" not in dataset:
+        dataset.PixelRepresentation = 0
+    if "SamplesPerPixel" not in dataset and text(dataset, "PhotometricInterpretation").startswith("MONO"):
+        dataset.SamplesPerPixel = 1
+    if "BitsStored" not in dataset and "BitsAllocated" in dataset:
+        dataset.BitsStored = dataset.BitsAllocated
+    if "HighBit" not in dataset and "BitsStored" in dataset:
+        dataset.HighBit = dataset.BitsStored - 1
+    return dataset
+
+
 def _check(name: str, header: "FileDataset") -> None:
     """Refuse, from the header alone, what is not one frame of grey or RGB pixels of a sensible size."""
+    if lacking := [keyword for keyword in _NEEDED if header.get(keyword) in (None, "")]:
+        raise ImageError(f"{name}: DICOM does not state {', '.join(lacking)}; export it again, or as PNG")
     frames = int(header.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ImageError(f"{name}: DICOM has {frames} frames, expected one; export the frame as its own file")

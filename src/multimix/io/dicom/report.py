@@ -1,11 +1,13 @@
 """The report of an answer: Comprehensive 3D SR by template TID 1500 "Measurement Report" (PS3.16).
 
 A class is a group (TID 1501) whose finding is the class and whose measurement is its Probability, 0 to 1; the
-class that is answered is Present, which need not be the most probable one.
-A structure is a group (TID 1410) that refers to its segment of the Segmentation; its Area in mm2 is there
-where the image says what a pixel measures. The cardiothoracic ratio is not computed, so it is not there.
+class that is answered is Present, which need not be the most probable one, and the others are Absent.
+A structure is a group (TID 1410) that refers to its segment of the Segmentation, or, where none is made, a group
+(TID 1501) of its Area; that is there, in mm2, where the image says what a pixel measures. The cardiothoracic ratio is
+not computed, so it is not there.
 """
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -30,14 +32,18 @@ from highdicom.sr import (
 )
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import EnhancedSRStorage, ExplicitVRLittleEndian
 
 from multimix.io.dicom.codes import PRIVATE_SCHEME, class_code, is_private, readable, structure_code
 from multimix.io.dicom.header import MANUFACTURER
 from multimix.io.dicom.identity import WARNING, Algorithm, answer_uid, identity
 from multimix.types import NONE, Prediction
 
-_PRESENT = QualitativeEvaluation(codes.DCM.PresenceOfProperty, codes.DCM.Present)
+_PRESENT, _ABSENT = (
+    QualitativeEvaluation(codes.DCM.PresenceOfProperty, code)
+    for code in (codes.DCM.Present, codes.DCM.Absent)
+)
+_ENHANCED = uuid.UUID("0c9f0a53-0f3e-4c0e-9a53-3b1d6a5f1c88")
 _Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 
@@ -48,7 +54,7 @@ def report(
     algorithm: Algorithm,
     remark: str,
 ) -> Comprehensive3DSR:
-    """The report about `source` (as `cleaned` gives it); `segmentation` holds the masks of `prediction`.
+    """The report about `source` (of a `Source`); `segmentation` holds the masks of `prediction`, if one is made.
 
     `remark` stands with every finding.
     """
@@ -56,11 +62,11 @@ def report(
     groups: list[_Group] = [
         _class_group(source, name, prediction, algorithm, notes) for name in prediction.probabilities
     ]
-    if segmentation is not None:
-        groups += [
-            _structure_group(source, segmentation, number, name, prediction, algorithm, remark)
-            for number, name in enumerate(prediction.masks, start=1)
-        ]
+    for number, name in enumerate(prediction.masks, start=1):
+        if segmentation is not None:
+            groups.append(_structure_group(source, segmentation, number, name, prediction, algorithm, remark))
+        elif prediction.spacing is not None:
+            groups.append(_area_group(source, name, prediction, algorithm, remark))
     names = identity(source, algorithm, "report")
     observer = DeviceObserverIdentifyingAttributes(
         uid=answer_uid("", algorithm, "device"),
@@ -94,6 +100,24 @@ def report(
     return document
 
 
+def as_enhanced(report: Dataset) -> Dataset:
+    """The same report as Enhanced SR (PS3.3 A.35.2), for archives that take no Comprehensive 3D SR; `report` changes.
+
+    TID 1500 without spatial coordinates needs nothing more. It is another object, so it has another UID, which follows
+    from that of `report`.
+    """
+    report.SOPClassUID = EnhancedSRStorage
+    report.SOPInstanceUID = enhanced_uid(report.SOPInstanceUID)
+    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
+    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
+    return report
+
+
+def enhanced_uid(report_uid: str) -> str:
+    """SOP Instance UID of the Enhanced SR in place of the report with this one."""
+    return f"2.25.{uuid.uuid5(_ENHANCED, report_uid).int}"
+
+
 def coding_schemes(found: Sequence[CodedConcept]) -> list[CodingSchemeIdentificationItem] | None:
     """Our own coding scheme, introduced where one of the codes is of it (PS3.3 C.12.1.1.4.1)."""
     if not any(map(is_private, found)):
@@ -123,7 +147,7 @@ def _class_group(
         finding_type=class_code(name),
         algorithm_id=_algorithm(algorithm, *notes),
         measurements=[Measurement(codes.DCM.Probability, probability, codes.UCUM.NoUnits)],
-        qualitative_evaluations=[_PRESENT] if answered else None,
+        qualitative_evaluations=[_PRESENT if answered else _ABSENT],
         source_images=[SourceImageForMeasurementGroup.from_source_image(source)],
     )
 
@@ -137,13 +161,7 @@ def _structure_group(
     algorithm: Algorithm,
     remark: str,
 ) -> PlanarROIMeasurementsAndQualitativeEvaluations:
-    measurements, notes = None, [remark] if remark else []
-    if prediction.spacing is not None:
-        row, column = prediction.spacing
-        area = prediction.area_px(name) * row * column
-        measurements = [Measurement(codes.SCT.Area, float(f"{area:.8g}"), codes.UCUM.SquareMillimeter)]
-        size = f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}"
-        notes = [size.strip(), *notes]
+    measurements, notes = _area(name, prediction, remark)
     segment = ReferencedSegmentationFrame(
         sop_class_uid=segmentation.SOPClassUID,
         sop_instance_uid=segmentation.SOPInstanceUID,
@@ -162,9 +180,34 @@ def _structure_group(
     )
 
 
+def _area_group(
+    source: Dataset, name: str, prediction: Prediction, algorithm: Algorithm, remark: str
+) -> MeasurementsAndQualitativeEvaluations:
+    measurements, notes = _area(name, prediction, remark)
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracking(source, algorithm, "structure", name),
+        finding_type=structure_code(name),
+        algorithm_id=_algorithm(algorithm, *notes),
+        measurements=measurements,
+        source_images=[SourceImageForMeasurementGroup.from_source_image(source)],
+    )
+
+
+def _area(name: str, prediction: Prediction, remark: str) -> tuple[list[Measurement] | None, list[str]]:
+    """The Area of a structure, where it is known, and what a reader must know of it."""
+    notes = [remark] if remark else []
+    if prediction.spacing is None:
+        return None, notes
+    row, column = prediction.spacing
+    area = prediction.area_px(name) * row * column
+    size = f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}"
+    measurement = Measurement(codes.SCT.Area, float(f"{area:.8g}"), codes.UCUM.SquareMillimeter)
+    return [measurement], [size.strip(), *notes]
+
+
 def _tracking(source: Dataset, algorithm: Algorithm, kind: str, name: str) -> TrackingIdentifier:
     uid = answer_uid(str(source.SOPInstanceUID), algorithm, f"{kind} {name}")
-    return TrackingIdentifier(uid=uid, identifier=readable(name, 64) or kind)
+    return TrackingIdentifier(uid=uid, identifier=readable(name, 1024) or kind)
 
 
 def _algorithm(algorithm: Algorithm, *notes: str) -> AlgorithmIdentification:

@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multimix.recipes import ABLATIONS
+from multimix.recipes import METHODS
 
 COLOURS = {
     "u-net": "#0841f7",
@@ -57,12 +57,15 @@ MARKS = {
     "multimix-plus-no-pseudo-labels": "p",
     "multimix-t": "h",
     "multimix-t-mask-teacher": "1",
+    "u-net-style": "2",
+    "enc-style": "3",
+    "umtl-s-style": "4",
 }
 
 INK, FAINT, RULE, PAPER = "#1c2126", "#5b646d", "#d9dde1", "#fefefe"
 """Text and marks; secondary text and reference lines; grid; ground."""
 
-COLOURS |= {name: FAINT for name in ABLATIONS if name not in COLOURS}  # told apart by their marks
+COLOURS |= {name: FAINT for name in METHODS if name not in COLOURS}  # told apart by their marks
 
 DARK = {INK: "#e6e9ec", FAINT: "#a3acb5", RULE: "#3a4149", PAPER: "#15181c"}
 """What takes the place of each of these on a dark page."""
