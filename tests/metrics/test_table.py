@@ -6,7 +6,7 @@ import pytest
 
 from multimix.errors import ManifestError
 from multimix.metrics import per_image
-from multimix.metrics.table import METRICS, find, metric_of, title
+from multimix.metrics.table import METRICS, find, metric_of, ranked_by, title
 
 
 def table(**columns):
@@ -39,6 +39,14 @@ def test_names_lead_to_rows():
         metric_of("kappa")
     for metric in METRICS:
         assert (metric.values is None or metric.whole is None) or metric.each == "structure"
+
+
+def test_none_is_best_for_always_giving_one_answer():
+    ranked = {
+        metric.name: ranked_by(f"{metric.name}_A" if metric.each else metric.name) for metric in METRICS
+    }
+    assert ranked["sensitivity"] == ranked["specificity"] == "balanced_accuracy"
+    assert (ranked["accuracy"], ranked["dice"]) == ("accuracy", "dice_A")
 
 
 def test_titles():

@@ -256,8 +256,8 @@ def write_scores(
 
 
 def format_scores(scores: Sequence[Scores]) -> Table:
-    """Scores for the terminal: value, interval and trivial answer, a section per source and split."""
-    table = Table("images", "score", "value", "95 % interval", "trivial answer")
+    """Scores for the terminal: value, interval and baseline (majority class, thumbnail, mean mask), by source."""
+    table = Table("images", "score", "value", "95 % interval", "baseline")
     for group in scores:
         patients = f"{group.patients} patients" if group.patients else "patients not known"
         about = [f"{group.source} {group.split}", f"{group.images} images", patients]

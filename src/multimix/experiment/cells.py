@@ -84,6 +84,8 @@ class Cell:
     """Name and version of what it was trained with; empty where its run is not stored."""
     trials: int | None = None
     """How many settings its method was tuned over; None where that is not recorded."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """Class source -> AUC of thumbnails, or chance where that is more."""
     looks: Mapping[str, int] = field(default_factory=dict)
     """Source -> which look at its sealed test images this was; empty where they are not sealed."""
 
@@ -168,6 +170,7 @@ def _read_cell(folder: Path) -> Cell:
             _read_table(folder / f"{PER_IMAGE}.parquet"),
             _versions(folder / "run" / FACTS),
             tuning_trials(folder, about),
+            _floors(scores),
             _looks(scores),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -198,6 +201,11 @@ def _read_table(path: Path) -> pd.DataFrame:
             f"{path}: lacks the column {min(lacking)!r}. Run the benchmark again for that cell."
         )
     return table
+
+
+def _floors(scores: Mapping[str, Any]) -> dict[str, float]:
+    each = {group["source"]: group["metrics"].get("auc", {}).get("trivial") for group in scores["scores"]}
+    return {source: float(auc) for source, auc in each.items() if auc is not None}
 
 
 def _looks(scores: Mapping[str, Any]) -> dict[str, int]:

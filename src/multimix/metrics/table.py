@@ -168,6 +168,11 @@ def metric_of(name: str) -> Metric:
     return found[0]
 
 
+def ranked_by(name: str) -> str:
+    """The score by which the best of several is chosen: sensitivity alone is had by always giving one answer."""
+    return "balanced_accuracy" if metric_of(name).name in ("sensitivity", "specificity") else name
+
+
 def title(name: str, structures: Sequence[str]) -> str:
     """A score's name for people; the structure is named where there are several."""
     if (found := find(name)) is None:

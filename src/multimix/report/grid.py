@@ -94,6 +94,8 @@ def _of_source(cells: Sequence[Cell], source: str, samples: int) -> Iterator[tup
         # An interval that is symmetric does not know where a score ends.
         low, high = np.clip([result.low, result.high], metric.low, metric.high)
         beside = [one[name].baseline for one in each]
+        if name == "auc":  # of thumbnails, which the per-image table does not have
+            beside = [cell.floors.get(source, value) for cell, value in zip(cells, beside, strict=True)]
         known = [value for value in beside if value is not None]
         trivial = float(np.mean(known)) if len(known) == len(beside) else None
         yield name, Score(Estimate(result.value, float(low), float(high), trivial), seeds)

@@ -83,12 +83,16 @@ def overview(benchmark: Benchmark, grid: Grid, domain: str) -> list[Panel]:
 def _lines(grid: Grid, source: str, metric: str) -> dict[str, float]:
     lines = {}
     if (value := scores.trivial(grid, source, metric)) is not None:
-        lines["mean mask" if metric.startswith("dice") else "chance" if metric == "auc" else "majority"] = (
-            value
-        )
+        lines[
+            "mean mask" if metric.startswith("dice") else _floor(value) if metric == "auc" else "majority"
+        ] = value
     if (source, metric) == ("jsrt", "dice_lungs"):
         lines["second human"] = published.OBSERVER_DICE
     return lines
+
+
+def _floor(auc: float) -> str:
+    return "thumbnail" if auc > 0.5 else "chance"
 
 
 def _point(grid: Grid, domain: str, setting: Setting, source: str, metric: str) -> Point:

@@ -8,7 +8,7 @@ from pathlib import Path
 from multimix.evaluation.compare import Comparison, Group, compare, with_holm
 from multimix.evaluation.compare.groups import group
 from multimix.experiment.cells import Benchmark, Cell, Setting
-from multimix.metrics.table import metric_of, title
+from multimix.metrics.table import metric_of, ranked_by, title
 from multimix.recipes import ABLATIONS, METHODS
 from multimix.report.grid import Grid
 
@@ -180,16 +180,11 @@ def best_supervised(grid: Grid, first: Setting, source: str, metric: str) -> Set
     Whatever method the grid has that learns from labelled images alone is one. Chosen on the test images, so the
     choice favours the supervised side.
     """
-    known = [setting for setting, s, m in grid if (s, m) == (source, metric)]
-    partners = [_partner(known, first, name) for name, row in METHODS.items() if row.supervised]
-    best: Setting | None = None
-    for partner in partners:
-        if partner is not None and (
-            best is None
-            or grid[partner, source, metric].estimate.value > grid[best, source, metric].estimate.value
-        ):
-            best = partner
-    return best
+    by = ranked_by(metric)
+    known = [setting for setting, s, m in grid if (s, m) == (source, by)]
+    partners = (_partner(known, first, name) for name, row in METHODS.items() if row.supervised)
+    there = [partner for partner in partners if partner is not None]
+    return max(there, key=lambda partner: grid[partner, source, by].estimate.value, default=None)
 
 
 def _paired(first: Sequence[Cell], second: Sequence[Cell]) -> list[tuple[Cell, Cell]]:

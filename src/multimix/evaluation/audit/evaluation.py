@@ -62,7 +62,8 @@ def _learned_sources(material: Material) -> tuple[str, ...]:
 def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
     """The trivial answers as stored; where there is none, from the per-image table."""
     trivial = one.metrics(entry, "trivial")
-    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc" and name not in trivial}
+    # Of an AUC what is stored may be that of thumbnails, which is no constant answer.
+    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc"}
     rows = one.rows(entry)
     if "accuracy" not in trivial and rows is not None and "label" in rows:
         labels = rows["label"][rows["label"] != ""]
