@@ -198,11 +198,6 @@ def conformal_quantile(scores: Float[np.ndarray, " N"], coverage: float) -> floa
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def covered(inside: Bool[np.ndarray, "N K"], member: Int[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Per image the share of its true classes that its prediction set holds; nan where it has none."""
-    return (inside & (member > 0)).sum(axis=1) / np.where(member.any(axis=1), member.sum(axis=1), np.nan)
-
-
 def names(inside: Bool[np.ndarray, " K"], classes: Sequence[str]) -> tuple[str, ...]:
     """The classes that are inside."""
     return tuple(name for name, has in zip(classes, inside, strict=True) if has)
