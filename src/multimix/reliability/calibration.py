@@ -24,7 +24,7 @@ COVERAGE = 0.9
 ENOUGH = 20
 """Validation images of a class below which nothing is concluded about it."""
 
-_RENAMED = {"misses": "quantiles", "detector": "detector"}
+_RENAMED = {"misses": "quantiles", "familiarity": "detector"}
 """What files of version 0.1.0 call these."""
 
 Labels = Int[np.ndarray, " N"] | Int[np.ndarray, "N K"]
