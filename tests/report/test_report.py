@@ -276,6 +276,7 @@ def test_questions_compare_the_right_cells(computed: tuple[Benchmark, Grid]):
         ("bridge", "umtl-s", "umtl"),
         ("both-tasks", "umtl", "enc"),
         ("both-tasks", "umtl", "u-net"),
+        ("both-tasks", "umtl-s", "u-net"),
     }
     (dice,) = [
         a for a in found if a.question.name == "bridge" and (a.source, a.metric) == ("jsrt", "dice_lungs")
@@ -338,9 +339,8 @@ def test_the_strongest_baseline_of_any_grid_is_named(computed: tuple[Benchmark, 
     benchmark, scores = computed
     table = baseline_table(benchmark, scores)
     rows = {row[1]: row for row in table.rows}
-    assert list(rows) == [
-        *("kermany accuracy", "kermany AUC", "jsrt Dice", "nih accuracy", "nih AUC", "montgomery Dice"),
-    ]
+    assert {"kermany accuracy", "kermany AUC", "kermany balanced accuracy", "jsrt Dice"} <= rows.keys()
+    assert {"nih accuracy", "nih AUC", "montgomery Dice"} <= rows.keys()
     mean = {(s.method, source, metric): score.estimate.value for (s, source, metric), score in scores.items()}
     dice = {m: mean[m, "jsrt", "dice_lungs"] for m in ("u-net", "umtl", "umtl-s")}
     assert max(dice, key=lambda m: dice[m]) == "u-net"
