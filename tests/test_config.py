@@ -297,4 +297,4 @@ def test_names_of_before_are_read():
     before = {"optim": {"average": 0.5}, "streams": {"parts": 2}}
     config = RunConfig.from_mapping(before)
     assert (config.optim.ema_decay, config.streams.micro_batches) == (0.5, 2)
-    assert RunConfig().override("optim.ema_decay=0.25").optim.ema_decay == 0.25
+    assert RunConfig().override("optim.average=0.25").optim.ema_decay == 0.25

@@ -26,8 +26,8 @@ from multimix.inference.predictor import Predictor
 from multimix.io.arrays import as_radiograph
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
-from multimix.metrics.classification import calibration_error
-from multimix.reliability.calibration import Reliability, covered
+from multimix.metrics.classification import calibration_error, covered
+from multimix.reliability.calibration import Reliability
 from multimix.reliability.ood import Detector
 from multimix.training.seeds import generator
 from multimix.types import Record

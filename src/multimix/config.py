@@ -23,7 +23,7 @@ WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five encoder blocks, as published."""
 
 
-RENAMED = {"optim.ema_decay": "ema_decay", "streams.micro_batches": "micro_batches"}
+RENAMED = {"optim.average": "ema_decay", "streams.parts": "micro_batches"}
 """Fields as configurations of version 0.1.0 have them -> their name now."""
 
 

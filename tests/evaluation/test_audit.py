@@ -352,6 +352,14 @@ def another_training_image(study: Study) -> None:
     study.edit_images(lambda record: record.image.stem == "train_NORMAL_1", lambda pixels: pixels[::-1])
 
 
+def another_test_label(study: Study) -> None:
+    """Of one image that training never sees, so that only its own fingerprint can tell."""
+    study.edit_rows(
+        study.manifest,
+        lambda row: row | ({"label": "PNEUMONIA"} if "test_NORMAL_1." in row["image"] else {}),
+    )
+
+
 def trained_on_test_images(study: Study) -> None:
     study.edit_rows(
         study.run / "split.csv",
@@ -368,6 +376,7 @@ OTHERS = {
     labelled_images_as_unlabelled: "same-stream",
     class_never_labelled: "unseen-class",
     another_training_image: "data-changed",
+    another_test_label: "data-changed",
     trained_on_test_images: "wrong-role",
 }
 

@@ -13,7 +13,6 @@ from multimix.reliability.calibration import (
     best_temperature,
     best_threshold,
     conformal_quantile,
-    covered,
     measure_classes,
     names,
 )
@@ -175,12 +174,6 @@ def test_thresholds_of_two_exclusive_classes_add_up_to_one():
     logits, labels = drawn(500)
     assert sum(measure_classes(logits, labels).thresholds) == pytest.approx(1)
     assert measure_classes(*drawn(500, 3)).thresholds == ()
-
-
-def test_covered_is_the_share_of_true_classes():
-    inside = np.array([[True, False], [True, False], [True, True], [False, False]])
-    share = covered(inside, np.array([[1, 0], [1, 1], [0, 1], [0, 0]]))
-    np.testing.assert_array_equal(share, [1, 0.5, 1, np.nan])
 
 
 def test_names():

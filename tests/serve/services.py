@@ -78,6 +78,7 @@ def client_of(app: FastAPI) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+            client.get("/health")  # answered once the service has started
             yield client
     finally:
         server.should_exit = True

@@ -602,6 +602,20 @@ def test_a_run_of_an_older_version_goes_on(tmp_path: Path, caplog: pytest.LogCap
     assert caplog.messages == []
 
 
+def test_a_changed_label_of_a_test_image_is_refused(tmp_path: Path) -> None:
+    # Training never sees it, so only its own fingerprint can tell that the scores would be of other labels.
+    config, run, records = stopped_run(tmp_path)
+    image = next(record.image for record in records if record.split == "test" and record.label)
+    flip_label(tmp_path / "data" / "manifest.csv", image)
+    with pytest.raises(SplitError, match=r"the data has changed since this run began \(test, see"):
+        train(config, run, resume=True)
+    # A run of before did not note it, and goes on.
+    facts = json.loads((run / "run.json").read_text())
+    del facts["data"]["test"]
+    (run / "run.json").write_text(json.dumps(facts))
+    assert train(config, run, resume=True).step == 4
+
+
 def test_data_may_move(tmp_path: Path) -> None:
     config, run, _ = stopped_run(tmp_path)
     (tmp_path / "data").rename(tmp_path / "moved")

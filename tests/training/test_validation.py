@@ -192,4 +192,6 @@ def test_an_answer_that_is_no_number_is_scored_without_a_warning() -> None:
             return super().classify(images) * torch.nan
 
     validation = ValidationSet(grey(*range(0, 240, 8)), torch.tensor([0, 1] * 15), empty(), empty())
-    assert np.isnan(validate(Broken(), validation, CPU)["val_log_loss"])
+    found = validate(Broken(), validation, CPU)
+    assert set(found) == {"val_accuracy", "val_auc", "val_log_loss", "score"}
+    assert np.isnan(list(found.values())).all()  # and none is the score of an answer that NaN was taken for

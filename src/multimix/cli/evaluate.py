@@ -96,7 +96,7 @@ def evaluate(
     suffix = ".parquet" if parquet else ".csv"
     with _folder(out):
         look = _look(model, manifest, seal_log, split, chosen)
-        scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent)
+        scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent, _labelled(home))
         summary, per_image = write_scores(
             out, scores, tables, manifest=manifest.resolve(), look=look, suffix=suffix
         )
@@ -157,10 +157,12 @@ def _judged(
     by_class: tuple[str, ...],
     by_mask: tuple[str, ...],
     base: Path,
+    labelled: "Sequence[Record]",
 ) -> "tuple[list[Scores], list[pd.DataFrame]]":
-    """Scores and per-image table of each source."""
+    """Scores and per-image table of each source; `labelled` are the images whose class the run was told."""
     from multimix.cli.progress import bar
     from multimix.evaluation.evaluate import evaluate_source
+    from multimix.evaluation.thumbnail import with_floor
 
     scores, tables = [], []
     for source, mine in chosen.items():
@@ -173,9 +175,20 @@ def _judged(
                 base=base,
                 progress=report,
             )
-        scores.append(score)
+        scores.append(with_floor(score, labelled, mine, predictor.spec) if source in by_class else score)
         tables.append(table)
     return scores, tables
+
+
+def _labelled(run: Path) -> "list[Record]":
+    """The images whose class the run was told; none where it, or its data, is not there."""
+    from multimix.errors import MultimixError
+    from multimix.evaluation.audit.run_folder import open_run_folder
+
+    try:
+        return open_run_folder(run, None, (), None).playing("labelled_classes")
+    except MultimixError:
+        return []
 
 
 def _refuse_what_was_learned(

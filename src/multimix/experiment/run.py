@@ -32,6 +32,7 @@ from multimix.data.seal import check_part, check_writable, find_seal, open_look,
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
+from multimix.evaluation.thumbnail import with_floor
 from multimix.experiment.spec import Cell, Spec
 from multimix.inference.load import load
 from multimix.inference.predictor import Predictor
@@ -232,17 +233,20 @@ def run_cell(
         by=f"benchmark {out.resolve().name}",
         plan=plan_of(spec.to_yaml()),
     )
-    judged = [
-        evaluate_source(
+    judged = []
+    for source in dict.fromkeys((*by_class, *by_mask)):
+        known = select(records, (source,), "test")
+        scores, table = evaluate_source(
             predictor,
-            select(records, (source,), "test"),
+            known,
             classes=source in by_class,
             masks=source in by_mask,
             base=base,
             progress=heed,
         )
-        for source in dict.fromkeys((*by_class, *by_mask))
-    ]
+        if source in by_class:
+            scores = with_floor(scores, trainer.prepared.sets.labelled_classes, known, predictor.spec)
+        judged.append((scores, table))
     write_scores(folder, [s for s, _ in judged], [t for _, t in judged], look=look, suffix=".parquet")
     for source in set(spec.shown) & {*by_class, *by_mask}:
         known = select(records, (source,), "test")

@@ -24,7 +24,7 @@ COVERAGE = 0.9
 ENOUGH = 20
 """Validation images of a class below which nothing is concluded about it."""
 
-_RENAMED = {"misses": "quantiles", "detector": "detector"}
+_RENAMED = {"misses": "quantiles", "familiarity": "detector"}
 """What files of version 0.1.0 call these."""
 
 Labels = Int[np.ndarray, " N"] | Int[np.ndarray, "N K"]
@@ -196,11 +196,6 @@ def conformal_quantile(scores: Float[np.ndarray, " N"], coverage: float) -> floa
     """
     rank = math.ceil((len(scores) + 1) * coverage)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
-
-
-def covered(inside: Bool[np.ndarray, "N K"], member: Int[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Per image the share of its true classes that its prediction set holds; nan where it has none."""
-    return (inside & (member > 0)).sum(axis=1) / np.where(member.any(axis=1), member.sum(axis=1), np.nan)
 
 
 def names(inside: Bool[np.ndarray, " K"], classes: Sequence[str]) -> tuple[str, ...]:

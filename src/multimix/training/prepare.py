@@ -67,6 +67,7 @@ class Prepared:
                 "fingerprint": fingerprint(self.sets.everything + known),
                 "decoder": DECODER,
                 "pixels": self._pixel_fingerprint(),
+                "test": self.sets.test,
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
             },
             "classes": list(self.sets.classes),
@@ -92,6 +93,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     same_decoder = before.get("decoder", 1) == now["decoder"]
     names = ("fingerprint", "images", *(("pixels",) if same_decoder else ()))
+    names += ("test",) if "test" in before else ()  # which runs of before did not note
     return [name for name in names if before.get(name) != now[name]]
 
 

@@ -49,9 +49,10 @@ def validate(
         logits = _class_logits(model, validation.class_images, device, batch).double().numpy()
         labels = validation.labels.numpy().astype(np.int64)
         multi_label = labels.ndim == 2
-        with np.errstate(invalid="ignore"):  # of weights that are not finite the scores are not either
-            probabilities = Reliability().probabilities(logits, multi_label)
-            calibrated = Reliability(best_temperature(logits, labels)).probabilities(logits, multi_label)
+        if not np.isfinite(logits).all():  # of weights that are not finite no score is
+            return dict.fromkeys(("val_accuracy", "val_auc", "val_log_loss", "score"), float("nan"))
+        probabilities = Reliability().probabilities(logits, multi_label)
+        calibrated = Reliability(best_temperature(logits, labels)).probabilities(logits, multi_label)
         scores["val_accuracy"] = float(accuracy(labels, probabilities))
         scores["val_auc"] = float(auc(labels, probabilities))
         scores["val_log_loss"] = float(balanced_log_loss(labels, calibrated))

@@ -14,7 +14,8 @@ from multimix.io.run_folder import CONFIG
 from multimix.types import Record
 from multimix.weights.file import BEST
 
-HIGHER_IS_BETTER = ("accuracy", "auc", "dice", "jaccard")
+COMPARED = ("accuracy", "auc", "dice", "jaccard")
+"""Scores of which the answer without a model says whether the network is of use."""
 SAMPLE = 6
 """Images per source and split for which the network is asked again."""
 SAME_PROBABILITY, SAME_AREA = 0.05, 0.05
@@ -32,11 +33,7 @@ def below_trivial(material: RunFolder) -> Iterator[Finding | Unchecked]:
     learned = _learned_sources(material)
     for one, entry, where in material.scored():
         values, highs, trivial = one.metrics(entry), one.metrics(entry, "high"), _trivial(one, entry)
-        below = {
-            n: v
-            for n, v in values.items()
-            if n in trivial and _kind(n) in HIGHER_IS_BETTER and v < trivial[n]
-        }
+        below = {n: v for n, v in values.items() if n in trivial and _kind(n) in COMPARED and v < trivial[n]}
         if not below:
             continue
         clearly = any(highs.get(name, 1.0) < trivial[name] for name in below)
@@ -65,7 +62,8 @@ def _learned_sources(material: RunFolder) -> tuple[str, ...]:
 def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
     """The trivial answers as stored; where there is none, from the per-image table."""
     trivial = one.metrics(entry, "trivial")
-    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc" and name not in trivial}
+    # Of an AUC what is stored may be that of thumbnails, which is no constant answer.
+    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc"}
     rows = one.rows(entry)
     if "accuracy" not in trivial and rows is not None and "label" in rows:
         labels = rows["label"][rows["label"] != ""]

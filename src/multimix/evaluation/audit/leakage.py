@@ -257,7 +257,7 @@ def unseen_class(material: RunFolder) -> Iterator[Finding | Unchecked]:
 
 
 def data_changed(material: RunFolder) -> Iterator[Finding | Unchecked]:
-    """Rows of the manifest, roles or pixels that are not those of run.json."""
+    """Rows of the manifest, test labels among them, roles or pixels that are not those of run.json."""
     before = material.facts.get("data")
     if not isinstance(before, dict):
         raise CheckpointError(f"{material.run / FACTS}: has no fingerprint of the data.")

@@ -14,7 +14,7 @@ from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.columns import SPLITS
 from multimix.data.manifest import read_manifest
-from multimix.data.sets import TrainingSets, hidden
+from multimix.data.sets import TrainingSets, fingerprint_of_test, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
 from multimix.inference.load import load
@@ -207,6 +207,7 @@ class RunFolder:
             classes=spec.classes,
             structures=spec.structures,
             channels=spec.channels,
+            test=fingerprint_of_test(self.used),
         )
 
     @cached_property
