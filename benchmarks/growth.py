@@ -48,7 +48,7 @@ def measure(folder: Path) -> dict[str, float]:
     from multimix.data.manifest import read_manifest
     from multimix.data.splits import select
     from multimix.evaluation.evaluate import evaluate_source
-    from multimix.inference.predictor import load
+    from multimix.inference.load import load
     from multimix.training.prepare import prepare
     from multimix.training.trainer import Trainer
 

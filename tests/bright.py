@@ -9,7 +9,7 @@ from multimix.inference.torch_backend import predictor_of
 from multimix.networks.model import MultiMix
 from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
-from multimix.reliability.ood import Familiarity, Gaussian
+from multimix.reliability.ood import Detector, Gaussian
 from multimix.weights.file import ModelSpec
 
 WIDTHS = (2, 2, 2, 2, 2)
@@ -52,4 +52,4 @@ def half(height: int = 60, width: int = 40, value: int = 255) -> np.ndarray:
 def picky() -> Reliability:
     """Refuses images of one grey level and none else; its prediction sets hold both classes."""
     anything = Gaussian(np.zeros(256), np.eye(256)[:1], np.ones(1), 1.0)
-    return Reliability(misses=(1.0, 1.0), familiarity=Familiarity(anything, anything, 100.0, 2.0, 2.0))
+    return Reliability(quantiles=(1.0, 1.0), detector=Detector(anything, anything, 100.0, 2.0, 2.0))

@@ -45,7 +45,7 @@ EVERYTHING = {
         "classes": 1,
         "unlabelled_classes": 2,
         "masks": 3,
-        "parts": 1,
+        "micro_batches": 1,
         "balanced": False,
         "augmentation": "paper",
     },
@@ -56,7 +56,7 @@ EVERYTHING = {
         "schedule": "step",
         "decay_every": 9,
         "steps": 11,
-        "average": 0.0,
+        "ema_decay": 0.0,
     },
 }
 """Every field with a value that is not its default."""
@@ -186,8 +186,8 @@ def test_an_override_changes_one_field(assignment: str, expected: object):
 
 
 def test_overrides_add_up():
-    config = RunConfig().override("optim.steps=3").override("optim.average=0").override("optim.steps=4")
-    assert (config.optim.steps, config.optim.average) == (4, 0.0)
+    config = RunConfig().override("optim.steps=3").override("optim.ema_decay=0").override("optim.steps=4")
+    assert (config.optim.steps, config.optim.ema_decay) == (4, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_a_bad_override_is_refused_in_one_short_line(assignment: str):
         ("optim.schedule", "cosine", "optim.schedule"),
         ("optim.decay_every", 0, "optim.decay_every"),
         ("optim.steps", 0, "--steps"),
-        ("optim.average", 1.0, "optim.average"),
+        ("optim.ema_decay", 1.0, "optim.ema_decay"),
     ],
 )
 def test_a_bad_value_names_its_flag(name: str, value: object, flag: str):
@@ -291,3 +291,10 @@ def test_a_value_of_another_type_names_its_field(name: str, value: object):
 def test_a_configuration_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         RunConfig().seed = 1  # type: ignore[misc]
+
+
+def test_names_of_before_are_read():
+    before = {"optim": {"average": 0.5}, "streams": {"parts": 2}}
+    config = RunConfig.from_mapping(before)
+    assert (config.optim.ema_decay, config.streams.micro_batches) == (0.5, 2)
+    assert RunConfig().override("optim.average=0.25").optim.ema_decay == 0.25

@@ -72,7 +72,7 @@ def test_the_published_hyper_parameters():
     assert (optim.optimizer, optim.learning_rate, optim.weight_decay) == ("adam", 1e-4, 0.0)
     # 5,216 images in batches of 10, eight times over.
     assert (optim.schedule, optim.decay_every) == ("step", 8 * -(-5216 // 10))
-    assert optim.average == 0
+    assert optim.ema_decay == 0
     streams = config.streams
     assert (streams.classes, streams.unlabelled_classes, streams.masks) == (10, 10, 10)
     assert streams.augmentation == "paper"

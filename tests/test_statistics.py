@@ -9,7 +9,7 @@ from scipy import stats
 
 from multimix.metrics import classification
 from multimix.statistics import bca_by_patient, bootstrap, bootstrap_by_patient, estimate
-from multimix.statistics.paired import Difference, needed, paired_difference
+from multimix.statistics.paired import Difference, from_resamples, needed, paired_difference
 from multimix.statistics.significance import delong, holm, mcnemar, wilcoxon
 
 
@@ -270,6 +270,13 @@ def test_mcnemar_by_hand():
     assert mcnemar(np.zeros(3), names(range(3))) == 1
 
 
+def test_tests_of_what_is_nan_are_nan():
+    differences, patients = np.array([0.1, 0.2, np.nan, 0.3]), names(range(4))
+    assert np.isnan([mcnemar(differences, patients), wilcoxon(differences, patients)]).all()
+    positive, scores = np.array([True, True, False, False]), np.array([[0.4, np.nan, 0.1, 0.2]])
+    assert np.isnan(delong(positive, scores, scores[:, ::-1], patients).p)
+
+
 def test_wilcoxon_by_hand():
     # Ranks 1..5 all on one side: 2 / 2^5. Images of a patient are one difference, zeros are none.
     differences = np.array([0.1, 0.2, 0.3, 0.4, 0.4, 0.6, 0.0])
@@ -324,6 +331,34 @@ def test_p_is_the_level_at_which_the_interval_ends_at_zero():
     assert moved.p == pytest.approx(0.05)
 
 
+def of_three_seeds(scale=1.0):
+    """Differences of 3 seeds, and resamples in which patients show nothing but noise, more than seeds spread by."""
+    # Variance of the seeds' differences .07. Noise of a seed's mean .08: two resamples, +-(a, -a, 0) with
+    # 2 a^2 / (3 - 1) = .08 (100 - 1) / 100, so that the seeds' own variance is estimated as max(0, .07 - .08) = 0.
+    a = np.sqrt(0.08 * 99 / 100)
+    return np.array([0.1, 0.2, 0.6]) * scale, np.array([[a, -a, 0], [-a, a, 0]]) * scale
+
+
+def test_p_is_at_least_that_of_a_t_test_over_seeds_by_hand():
+    # t = .3 / sqrt(.07 / 3) = 1.964; with 2 degrees of freedom p is 1 - t / sqrt(t^2 + 2) = .1885, and t(.975) 4.3027.
+    # By 99 degrees of freedom, which an estimate of 0 used to give, the same t had p = .07.
+    observed, drawn = of_three_seeds()
+    found = from_resamples(observed, drawn, 100)
+    assert found.seed_variance == 0
+    assert found.p == pytest.approx(0.1885, abs=5e-5)
+    assert found.high - 0.3 == pytest.approx(4.3027 * np.sqrt(0.07 / 3), rel=1e-4)
+    assert 0.3 - found.low == pytest.approx(found.high - 0.3)
+    # The scale of a score changes nothing, also where differences are tiny.
+    assert from_resamples(*of_three_seeds(1e-4), 100).p == pytest.approx(found.p)
+
+
+def test_more_seeds_are_asked_for_where_the_t_test_over_seeds_decides():
+    # Seeds that spread by noise alone, 8 per patient: 100 patients would do by their own degrees of freedom.
+    parts = Difference(0.3, -1.0, 1.0, 0.1, 100, 3, 0.0, 0.0, 0.8)
+    # of 3 seeds: t(.975, 2) sqrt(.8 / n / 3) + .8416 sqrt(.8 / n / 3) <= .3, so n >= .8 / 3 (5.1443 / .3)^2 = 78.4
+    assert needed(parts).patients == 79
+
+
 def test_a_difference_that_is_always_the_same_is_as_sure_as_its_patients_are_many():
     found = paired_difference(names(range(5)), *of_seeds(np.full((2, 5), 0.5)))
     assert (found.low, found.high, found.p) == (0.5, 0.5, 2 / 2**5)
@@ -350,20 +385,25 @@ def test_needed_numbers_by_the_textbook_formula():
     assert (nothing.patients, nothing.seeds) == (None, None)
 
 
-def test_with_few_seeds_more_patients_may_tell_less():
-    # Two seeds, t(0.975, 1) = 12.7: once patients are so many that seeds are most of the variance, they weigh most in
-    # the quantile too. Written out for the two numbers, by the formula of the docstring.
-    parts = Difference(0.026, -1.0, 1.0, 0.5, 100, 2, 1.0, 1e-5, 0.0)
+def test_no_number_of_patients_outweighs_two_seeds():
+    # Two seeds, t(0.975, 1) = 12.706: their mean's error alone, sqrt(1e-5 / 2), needs .0284 of an interval, and with
+    # the power's .8416 times that .0303. By the weighted quantile, .026 had seemed to be enough at some number.
+    few = Difference(0.0303, -1.0, 1.0, 0.5, 100, 2, 1.0, 1e-5, 0.0)
+    assert needed(few).patients is None
+    # Above it, the smallest number is that at which the formula of the docstring is met, and more never tell less.
+    parts = Difference(0.0305, -1.0, 1.0, 0.5, 100, 2, 1.0, 1e-5, 0.0)
 
     def reach(patients: int) -> float:
         own, seeds = 1.0 / patients, 1e-5 / 2
         q = (own * stats.t.isf(0.025, patients - 1) + seeds * stats.t.isf(0.025, 1)) / (own + seeds)
-        return float((q + stats.norm.ppf(0.8)) * np.sqrt(own + seeds))
+        half = max(q * np.sqrt(own + seeds), stats.t.isf(0.025, 1) * np.sqrt(seeds))
+        return float(half + stats.norm.ppf(0.8) * np.sqrt(own + seeds))
 
     wanted = needed(parts).patients
-    assert reach(1_000_000) > 0.026
     assert wanted is not None
-    assert reach(wanted) <= 0.026 < reach(wanted - 1)
+    assert reach(wanted) <= 0.0305 < reach(wanted - 1)
+    grid = [reach(n) for n in np.geomspace(2, 1_000_000, 60).astype(int)]
+    assert (np.diff(grid) <= 1e-12).all()
 
 
 def test_so_many_patients_do_have_that_power():

@@ -6,7 +6,7 @@
 
 EVALUATION is a folder that `multimix evaluate --weights NAME DATA` wrote (with the JSON of `multimix audit` as
 audit.json, if there is one); DATA has manifest.csv. What is copied holds no image. results/weights/training.json
-comes from `tools/ship_weights.py`. The words are in model_card.md.j2.
+comes from `tools/ship_weights.py`. The words are in model_card.md.j2. A short card goes beside the weights.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from multimix.errors import ManifestError, MultimixError
 from multimix.io.run_folder import read_per_image
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json
+from multimix.serve.about import score_lines, trained_on
+from multimix.weights import FOLDER
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "results" / "weights"
@@ -131,6 +133,29 @@ def card(results: Path = RESULTS) -> str:
     return text.rstrip() + "\n"
 
 
+def cards(results: Path = RESULTS) -> dict[Path, str]:
+    """File -> text: the card, and the short one beside the weights."""
+    name = json.loads((results / "training.json").read_text("utf-8"))["name"]
+    short = json.dumps(short_card(results), indent=1) + "\n"
+    return {CARD: card(results), FOLDER / f"{name}.json": short}
+
+
+INPUT = {"chest-xray": "frontal chest X-ray"}
+"""Name of shipped weights -> what one image is."""
+
+
+def short_card(results: Path = RESULTS) -> dict[str, Any]:
+    """What the service says of the weights: what they are for, what they learned from, how good they are."""
+    training = json.loads((results / "training.json").read_text("utf-8"))
+    scores = json.loads((results / "scores.json").read_text("utf-8"))["scores"]
+    images = {(line["source"], line["role"]): line["images"] for line in training["images"]}
+    return {
+        "input": INPUT.get(training["name"], "image"),
+        "trained_on": trained_on(images),
+        "scores": score_lines(scores),
+    }
+
+
 def train_command(script: str) -> str:
     """What stands between `TRAIN=(` and `)` in run.sh, as one would type it."""
     found = re.search(r"^TRAIN=\(\n(.*?)^\)", script, re.DOTALL | re.MULTILINE)
@@ -168,15 +193,14 @@ def main() -> int:
             if given.data is None:
                 parser.error("EVALUATION needs DATA, the folder of manifest.csv, for groups and pictures")
             collect(given.evaluation, given.data)
-        text = card()
-        if given.check:
-            if CARD.is_file() and CARD.read_text("utf-8") == text:
-                return 0
-            raise ManifestError(f"{CARD}: out of date; run `python tools/model_card.py`.")
+        for file, text in cards().items():
+            if not given.check:
+                with atomic_write(file) as place:
+                    place.write_text(text, "utf-8")
+            elif not file.is_file() or file.read_text("utf-8") != text:
+                raise ManifestError(f"{file}: out of date; run `python tools/model_card.py`.")
         if given.evaluation is not None:
             draw(given.data)
-        with atomic_write(CARD) as place:
-            place.write_text(text, "utf-8")
     except MultimixError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

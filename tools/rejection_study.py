@@ -21,7 +21,8 @@ import sklearn.datasets
 
 from multimix.data.manifest import read_manifest
 from multimix.errors import ImageError, MultimixError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.arrays import as_radiograph
 from multimix.io.readers import RASTER_SUFFIXES, read_image
 from multimix.io.resize import to_model_size

@@ -21,13 +21,14 @@ from torch import Tensor
 
 from multimix.data.manifest import read_manifest
 from multimix.errors import MultimixError, UsageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.arrays import as_radiograph
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
-from multimix.metrics.classification import calibration_error
-from multimix.reliability.calibration import Reliability, covered
-from multimix.reliability.ood import Familiarity
+from multimix.metrics.classification import calibration_error, covered
+from multimix.reliability.calibration import Reliability
+from multimix.reliability.ood import Detector
 from multimix.training.seeds import generator
 from multimix.types import Record
 
@@ -86,10 +87,10 @@ def sources_of(records: Sequence[Record], split: str, most: int) -> dict[str, li
     return {source: mine[:: -(-len(mine) // most)] for source, mine in found.items()}
 
 
-def refused(familiarity: Familiarity, images: Sequence[Tensor], size: int) -> int:
+def refused(detector: Detector, images: Sequence[Tensor], size: int) -> int:
     """How many of the images (C H W each) are rejected."""
     small = [to_model_size(np.ascontiguousarray(image.numpy()), size)[None] for image in images]
-    return sum(bool(familiarity.refusals(one)[0]) for one in small)
+    return sum(bool(detector.rejections(one)[0]) for one in small)
 
 
 def pictures(channels: int) -> Iterator[tuple[str, list[Tensor]]]:
@@ -137,9 +138,7 @@ def _page(rng: np.random.Generator, channels: int) -> Tensor:
     return torch.from_numpy(np.asarray(page, np.float32) / 255).expand(channels, -1, -1)
 
 
-def print_sources(
-    predictor: Predictor, familiarity: Familiarity, sources: Mapping[str, list[Record]]
-) -> None:
+def print_sources(predictor: Predictor, detector: Detector, sources: Mapping[str, list[Record]]) -> None:
     """The share of each source's images that are rejected, by what was done to them."""
     print("| source | images |", " | ".join(CHANGES), "|")
     print("| --- | ---: |", " | ".join(["---:"] * len(CHANGES)), "|")
@@ -150,16 +149,16 @@ def print_sources(
         random = generator(0, "boxes", source)
         shares = []
         for change in CHANGES.values():
-            count = refused(familiarity, [change(image, random) for image in images], predictor.spec.size)
+            count = refused(detector, [change(image, random) for image in images], predictor.spec.size)
             shares.append(f"{100 * count / len(images):.1f} %")
         print(f"| {source} | {len(images)} |", " | ".join(shares), "|", flush=True)
 
 
-def print_pictures(predictor: Predictor, familiarity: Familiarity) -> None:
+def print_pictures(predictor: Predictor, detector: Detector) -> None:
     """The share of other pictures that is rejected."""
     print("\n| picture | number | rejected |\n| --- | ---: | ---: |")
     for kind, images in pictures(predictor.spec.channels):
-        count = refused(familiarity, images, predictor.spec.size)
+        count = refused(detector, images, predictor.spec.size)
         print(f"| {kind} | {len(images)} | {100 * count / len(images):.1f} % |", flush=True)
 
 
@@ -220,15 +219,15 @@ def main() -> int:
     given = parser.parse_args()
     try:
         predictor, records = load(given.run), read_manifest(given.data)
-        familiarity = predictor.reliability.familiarity
-        if familiarity is None:
+        detector = predictor.reliability.detector
+        if detector is None:
             raise UsageError(
                 f"{given.run}: does not know which images it can answer. Run `multimix train` with --resume on it, "
                 "which adds that where there are enough validation images."
             )
         sources = sources_of(records, given.split, given.most)
-        print_sources(predictor, familiarity, sources)
-        print_pictures(predictor, familiarity)
+        print_sources(predictor, detector, sources)
+        print_pictures(predictor, detector)
         if predictor.spec.classify:
             print_classes(predictor, sources_of(records, given.split, sys.maxsize))
     except MultimixError as error:

@@ -23,8 +23,10 @@ from benchmarks.step.work import Step, inference
 from torch import Tensor
 
 from multimix.io.writers import write_png
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.training.augment import WeakView, strong_view, weak_view
+from multimix.training.machine import processor
 from multimix.training.seeds import generator
 from multimix.training.streams import Pixels
 from multimix.weights.file import ModelSpec
@@ -85,20 +87,13 @@ def bench(
 def _machine(device: torch.device) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "system": platform.platform(),
     }
-
-
-def _processor() -> str:
-    file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.is_file() else []
-    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor()
 
 
 def _streams(size: int, images: int, step: Step, device: torch.device) -> dict[str, float]:
@@ -143,7 +138,7 @@ def _start_up(size: int) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         run, image = Path(folder) / "best.safetensors", Path(folder) / "image.png"
         spec = ModelSpec(classes=("no", "yes"), structures=("lungs",), size=size)
-        save_model(run, build(spec).state_dict(), spec, {})
+        save_model(run, MultiMix.from_spec(spec).state_dict(), spec, {})
         write_png(image, np.full((size, size), 128, np.uint8))
         answers = Path(folder) / "answers"
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from multimix.evaluation.compare import compare as compare
     from multimix.evaluation.compare import read_group as read_group
     from multimix.evaluation.evaluate import evaluate_source as evaluate
+    from multimix.inference.load import load as load
     from multimix.inference.predictor import Predictor as Predictor
-    from multimix.inference.predictor import load as load
     from multimix.networks.load import load_released as load_released
     from multimix.networks.model import MultiMix as MultiMix
     from multimix.types import Estimate as Estimate
@@ -53,7 +53,7 @@ _WHERE = {
     "audit": "multimix.evaluation.audit",
     "compare": "multimix.evaluation.compare",
     "evaluate": "multimix.evaluation.evaluate",
-    "load": "multimix.inference.predictor",
+    "load": "multimix.inference.load",
     "load_released": "multimix.networks.load",
     "read_group": "multimix.evaluation.compare",
     "read_manifest": "multimix.data.manifest",

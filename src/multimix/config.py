@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -21,6 +21,10 @@ _NOT_YAML = (yaml.YAMLError, ValueError, RecursionError)
 
 WIDTHS = (16, 32, 64, 128, 256)
 """Channels of the five encoder blocks, as published."""
+
+
+RENAMED = {"optim.average": "ema_decay", "streams.parts": "micro_batches"}
+"""Fields as configurations of version 0.1.0 have them -> their name now."""
 
 
 def _require(ok: bool, name: str, expected: str, got: object) -> None:
@@ -107,7 +111,7 @@ class ObjectiveConfig:
     """Weight of the Dice term against a teacher's masks."""
     location_weight: float = 1.0
     """Weight of the coarse map that tells the classifier where the structures lie."""
-    consistency: str = "bernoulli"
+    consistency: Literal["bernoulli", "released"] = "bernoulli"
     """'bernoulli' (a KL that works) or 'released' (softmax over one channel: zero)."""
 
     def __post_init__(self) -> None:
@@ -125,12 +129,6 @@ class ObjectiveConfig:
         )
         for name in names:
             _require(getattr(self, name) >= 0, f"objective.{name}", "a value >= 0", getattr(self, name))
-        _require(
-            self.consistency in ("bernoulli", "released"),
-            "objective.consistency",
-            "'bernoulli' or 'released'",
-            self.consistency,
-        )
 
 
 @dataclass(frozen=True)
@@ -143,12 +141,12 @@ class StreamConfig:
     """Unlabelled class images, per step; each is seen twice, as a weak and a strong view."""
     masks: int = 8
     """Images with a mask, per step; as many unlabelled mask images."""
-    parts: int | None = None
+    micro_batches: int | None = None
     """Equal parts in which a step is computed one after another: the same gradient in less memory. None lets the
     device choose: one on a GPU, what the caches hold on a CPU."""
     balanced: bool = True
     """Draw every class equally often among the labelled images."""
-    augmentation: str = "radiograph"
+    augmentation: Literal["radiograph", "paper"] = "radiograph"
     """'radiograph' (affine, gamma, contrast, noise) or 'paper' (flip and shifted crop)."""
 
     def __post_init__(self) -> None:
@@ -156,16 +154,11 @@ class StreamConfig:
             _require(getattr(self, name) >= 1, f"streams.{name}", "at least 1", getattr(self, name))
         sizes = (self.classes, self.unlabelled_classes, self.masks)
         _require(
-            self.parts is None or (self.parts >= 1 and not any(size % self.parts for size in sizes)),
-            "streams.parts",
+            self.micro_batches is None
+            or (self.micro_batches >= 1 and not any(size % self.micro_batches for size in sizes)),
+            "streams.micro_batches",
             f"a common divisor of the streams' sizes {sizes}",
-            self.parts,
-        )
-        _require(
-            self.augmentation in ("radiograph", "paper"),
-            "streams.augmentation",
-            "'radiograph' or 'paper'",
-            self.augmentation,
+            self.micro_batches,
         )
 
 
@@ -173,31 +166,27 @@ class StreamConfig:
 class OptimConfig:
     """How the weights move."""
 
-    optimizer: str = "adamw"
+    optimizer: Literal["adamw", "adam"] = "adamw"
     """'adamw' or 'adam'."""
     learning_rate: float = 2e-3
     """Peak learning rate."""
     weight_decay: float = 1e-2
     """Decoupled weight decay; 'adam' has none."""
-    schedule: str = "one-cycle"
+    schedule: Literal["one-cycle", "step"] = "one-cycle"
     """'one-cycle' (linear warm-up over a tenth, cosine to zero) or 'step' (x0.1 every `decay_every`)."""
     decay_every: int = 4000
     """Steps between two decays of the 'step' schedule."""
     steps: int = 500
     """Training steps."""
-    average: float = 0.99
+    ema_decay: float = 0.99
     """Decay of the exponential moving average of the weights that is judged and kept; 0 keeps the raw ones."""
 
     def __post_init__(self) -> None:
-        _require(self.optimizer in ("adamw", "adam"), "optim.optimizer", "'adamw' or 'adam'", self.optimizer)
-        _require(
-            self.schedule in ("one-cycle", "step"), "optim.schedule", "'one-cycle' or 'step'", self.schedule
-        )
         _require(self.learning_rate > 0, "optim.learning_rate", "a value > 0", self.learning_rate)
         _require(self.weight_decay >= 0, "optim.weight_decay", "a value >= 0", self.weight_decay)
         _require(self.steps >= 1, "--steps", "at least 1", self.steps)
         _require(self.decay_every >= 1, "optim.decay_every", "at least 1", self.decay_every)
-        _require(0 <= self.average < 1, "optim.average", "a value in [0, 1)", self.average)
+        _require(0 <= self.ema_decay < 1, "optim.ema_decay", "a value in [0, 1)", self.ema_decay)
 
 
 @dataclass(frozen=True)
@@ -208,9 +197,9 @@ class RunConfig:
     """A row of `recipes.METHODS`."""
     seed: int = 0
     """Decides labelled images, initial weights, batches and augmentation."""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """'auto', 'cpu', 'cuda' or 'mps'."""
-    precision: str = "32-true"
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Lightning Fabric's precision: '32-true' or 'bf16-mixed'."""
     validate_every: int = 50
     """Steps between two validations."""
@@ -225,15 +214,6 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        _require(
-            self.device in ("auto", "cpu", "cuda", "mps"), "--device", "auto, cpu, cuda or mps", self.device
-        )
-        _require(
-            self.precision in ("32-true", "bf16-mixed"),
-            "--precision",
-            "32-true or bf16-mixed",
-            self.precision,
-        )
         _require(0 <= self.seed < 2**63, "--seed", "an integer >= 0", self.seed)
         _require(self.validate_every >= 1, "validate_every", "at least 1", self.validate_every)
         _require(
@@ -304,7 +284,8 @@ def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
     """
     kinds = typing.get_type_hints(cls)
     changes: dict[str, Any] = {}
-    for key, value in mapping.items():
+    for given, value in mapping.items():
+        key = RENAMED.get(f"{prefix}{given}", given)
         name = f"{prefix}{key}"
         if key not in kinds:
             raise UsageError(f"Unknown configuration field {name!r}. Known here: {', '.join(kinds)}.")
@@ -322,7 +303,7 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         _require(isinstance(value, dict), name, "a mapping", value)
         of = typing.get_args(kind)[1]
         return value if of is Any else {key: _convert(one, of, f"{name}.{key}") for key, one in value.items()}
-    options = typing.get_args(kind) if typing.get_origin(kind) is not tuple else ()
+    options = typing.get_args(kind) if typing.get_origin(kind) not in (tuple, Literal) else ()
     if type(None) in options:
         return None if value is None else _convert(value, options[0], name)
     if typing.get_origin(kind) is tuple:
@@ -335,6 +316,15 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
             number = math.nan
         _require(math.isfinite(number), name, "a finite number", value)
         return number
+    if typing.get_origin(kind) is Literal:
+        *others, last = typing.get_args(kind)
+        _require(
+            value in (*others, last),
+            name if "." in name else f"--{name}",
+            f"{', '.join(others)} or {last}",
+            value,
+        )
+        return value
     if type(value) is not kind:
         _require(False, name, f"a value of type {kind.__name__}", value)
     return value

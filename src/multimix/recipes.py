@@ -134,7 +134,7 @@ def paper() -> RunConfig:
             schedule="step",
             decay_every=4176,
             steps=8352,
-            average=0.0,
+            ema_decay=0.0,
         ),
     )
 

@@ -13,11 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from multimix.errors import UsageError
-
-NONE = "none"
-"""Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
-other."""
-
+from multimix.metrics.classification import NONE
 
 UNKNOWN = "?"
 """How the patient of an image begins where nobody knows who it is; the rest names the image, so that each stands for

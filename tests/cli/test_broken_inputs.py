@@ -226,7 +226,7 @@ def test_check_writes_what_can_be_used_and_training_goes_on_with_it(
     before = read_manifest(place.manifest)
     answer = tiny.multimix(capsys, "data", "check", place.manifest, "--good", good)
     assert answer.code == 1
-    assert f"{good}: {len(before) - 1} of {len(before)} images" in answer.out
+    assert f"{good}: {len(before) - 1} of {len(before)} rows" in answer.out
     assert read_manifest(good) == [record for record in before if record.image != broken]
     assert tiny.multimix(capsys, *place.train(data=good)).code == 0
     refused(capsys, ["data", "check", place.manifest, "--good", good], f"{good}: exists", 2)

@@ -11,7 +11,8 @@ import torch
 import tiny
 from multimix import weights
 from multimix.errors import MultimixError
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.weights.file import ModelSpec
 
 
@@ -26,7 +27,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 16, widths=(2,) * 5)
     file = tmp_path / "shipped" / "tiny-xray.safetensors"
     torch.manual_seed(0)
-    save_model(file, build(spec).state_dict(), spec, {})
+    save_model(file, MultiMix.from_spec(spec).state_dict(), spec, {})
     monkeypatch.setattr(weights, "FOLDER", file.parent)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")

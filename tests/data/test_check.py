@@ -287,6 +287,12 @@ def test_masks_of_some_structures_only(data: Path) -> None:
     )
 
 
+def test_findings_are_no_structure_that_others_lack(data: Path) -> None:
+    rows = ["image,mask,mask:finding,split", "0.png,m.png,m.png,train", "1.png,m.png,,train"]
+    (data / "manifest.csv").write_text("\n".join(rows) + "\n")
+    assert not [finding for finding in check_manifest(data) if "lack some" in finding.message]
+
+
 def colour(file: Path, *levels: int) -> None:
     Image.fromarray(np.full((16, 16, 3), levels, np.uint8) + np.eye(16, dtype=np.uint8)[..., None]).save(file)
 

@@ -147,3 +147,35 @@ def test_dataset_in_a_place_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(MultimixError, match=r"file: cannot be written to .*choose another folder"):
         write_dataset(tmp_path / "file", size=32, train=1, val=0, test=0, other=0)
+
+
+@both
+def test_findings_are_where_pneumonia_changed_the_image(domain):
+    well, sick = (generate(32, 64, seed=3, domain=domain, prevalence=p) for p in (0.0, 1.0))
+    assert not well.findings.any()
+    assert sick.findings.any((1, 2)).all()
+    assert not sick.findings[~sick.masks].any()  # opacities lie in the lungs
+    change = sick.images.astype(int) - well.images
+    # Most of what can be seen is inside, and what is inside can be seen.
+    seen = change > 20
+    assert (seen & sick.findings).sum() / seen.sum() > 0.99
+    assert change[sick.findings].mean() > 10 * change[~sick.findings].mean()
+
+
+def test_dataset_with_findings_is_the_same_but_for_them(tmp_path):
+    counts = {"size": 32, "train": 6, "val": 2, "test": 2, "other": 2}
+    plain, told = (
+        write_dataset(tmp_path / name, findings=name == "told", **counts) for name in ("plain", "told")
+    )
+    assert "finding" not in plain.read_text()
+    files = {p.relative_to(plain.parent): p.read_bytes() for p in plain.parent.rglob("*.png")}
+    others = {p.relative_to(told.parent): p.read_bytes() for p in told.parent.rglob("*.png")}
+    assert {k: v for k, v in others.items() if "findings" not in k.parts} == files
+    records = read_manifest(told)
+    assert {r.label for r in records if "finding" in r.masks} == {"PNEUMONIA"}
+    assert {r.label for r in records if "finding" not in r.masks} == {"NORMAL"}
+    part = generate(6, 32, seed=0)
+    for record, finding in zip(records[:6], part.findings, strict=True):
+        if finding.any():
+            assert np.array_equal(np.asarray(Image.open(record.masks["finding"][0])), finding * 255)
+    assert len([k for k in others if "findings" in k.parts]) == sum("finding" in r.masks for r in records)

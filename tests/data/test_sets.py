@@ -167,6 +167,17 @@ def test_masks_count_where_every_structure_is_there(tmp_path: Path) -> None:
         drawn(tmp_path, records, structures=("lungs", "clavicles"))
 
 
+def test_where_the_disease_is_is_learned_only_when_asked_for(tmp_path: Path) -> None:
+    records = [
+        replace(r, masks=r.masks | {"finding": r.masks["lungs"]}) if r.image.stem[-1] in "02468" else r
+        for r in cohort(tmp_path)
+    ]
+    sets = drawn(tmp_path, records)
+    assert sets.structures == ("lungs",)
+    assert len(sets.val_masks) == 4
+    assert drawn(tmp_path, records, structures=("finding",)).structures == ("finding",)
+
+
 def test_everything_is_all_splits_of_the_sources_used(tmp_path: Path) -> None:
     assert len(drawn(tmp_path).everything) == 40
     assert {r.source for r in drawn(tmp_path, method="enc").everything} == {"wards"}

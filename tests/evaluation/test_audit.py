@@ -28,9 +28,9 @@ from multimix.evaluation.audit import FAULTS, AuditReport, audit
 from multimix.evaluation.audit.arithmetic import impossible_means
 from multimix.evaluation.audit.evaluations import read_evaluation
 from multimix.evaluation.audit.normalisation import streams_out_of_range
-from multimix.evaluation.audit.run_folder import locate, open_material
+from multimix.evaluation.audit.run_folder import locate, open_run_folder
 from multimix.evaluation.evaluate import evaluate_source, write_scores
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.io.writers import write_json
 from multimix.networks.load import load_model, save_model
 from multimix.reliability.calibration import Reliability
@@ -88,7 +88,7 @@ class Study:
 
     def record(self) -> None:
         """Write into run.json the data as it is, and into the log how the weights score, as training would have."""
-        material = open_material(self.run, None, (), None)
+        material = open_run_folder(self.run, None, (), None)
         sets, images, masks = material.sets, material.images, material.masks
         validation = validation_set(sets, images, masks, multi_label=False)
         write_json(self.run / "run.json", Prepared(sets, images, masks, validation, {}).describe())
@@ -168,11 +168,17 @@ def faults(report: AuditReport) -> set[str]:
     return {finding.fault for finding in report.findings}
 
 
+FEW = {"bridge-unused", "map-elsewhere"}
+"""Faults that need more validation images than these runs have: tests/evaluation/test_audit_explanation.py."""
+
+
+@pytest.mark.numeric
 def test_silent_on_a_clean_run(clean: Study) -> None:
     report = audit(clean.run)
     assert report.findings == ()
-    assert report.unchecked == ()
-    assert set(report.checked) == set(FAULTS)
+    assert {missed.fault for missed in report.unchecked} == FEW
+    assert all("3 validation patients are too few" in missed.reason for missed in report.unchecked)
+    assert set(report.checked) == set(FAULTS) - FEW
 
 
 # One function per fault: it plants it, as the released code or careless data would.
@@ -278,6 +284,7 @@ TWELVE = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", TWELVE, ids=lambda plant: plant.__name__)
 def test_flags_the_planted_fault_and_no_other(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
@@ -345,6 +352,14 @@ def another_training_image(study: Study) -> None:
     study.edit_images(lambda record: record.image.stem == "train_NORMAL_1", lambda pixels: pixels[::-1])
 
 
+def another_test_label(study: Study) -> None:
+    """Of one image that training never sees, so that only its own fingerprint can tell."""
+    study.edit_rows(
+        study.manifest,
+        lambda row: row | ({"label": "PNEUMONIA"} if "test_NORMAL_1." in row["image"] else {}),
+    )
+
+
 def trained_on_test_images(study: Study) -> None:
     study.edit_rows(
         study.run / "split.csv",
@@ -361,21 +376,25 @@ OTHERS = {
     labelled_images_as_unlabelled: "same-stream",
     class_never_labelled: "unseen-class",
     another_training_image: "data-changed",
+    another_test_label: "data-changed",
     trained_on_test_images: "wrong-role",
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("plant", OTHERS, ids=lambda plant: plant.__name__)
 def test_flags_other_faults(plant: Callable[[Study], None], study: Study) -> None:
     plant(study)
     assert OTHERS[plant] in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_an_evaluation_of_other_weights_is_stale(study: Study) -> None:
     other_best(study)
     assert faults(audit(study.run)) == {"best-not-best", "stale-evaluation"}
 
 
+@pytest.mark.numeric
 def test_calibrated_answers_are_not_stale(study: Study) -> None:
     loaded = load_model(study.run)
     means = {name: torch.from_numpy(mask) for name, mask in loaded.trivial_masks.items()}
@@ -386,6 +405,7 @@ def test_calibrated_answers_are_not_stale(study: Study) -> None:
     assert "stale-evaluation" not in faults(audit(study.run))
 
 
+@pytest.mark.numeric
 def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     file = study.run / "config.yaml"
     file.write_text(file.read_text().replace("pseudo_weight: 0.25", "pseudo_weight: 0.0"))
@@ -395,6 +415,7 @@ def test_a_weight_of_zero_is_a_term_that_teaches_nothing(study: Study) -> None:
     assert finding.evidence["gradient of dice"] > 1e-6
 
 
+@pytest.mark.numeric
 def test_trained_with_a_threshold_that_nothing_passes(clean: Study, tmp_path: Path) -> None:
     changes = {"objective": {"threshold": 1.0}, "optim": {"steps": 2}}
     train(config(clean.manifest, **changes), tmp_path / "run")
@@ -475,7 +496,8 @@ def test_data_that_moved(study: Study, tmp_path: Path) -> None:
     assert all("--data" in m.reason for m in report.unchecked if m.fault == "shared-patient")
     assert {"pseudo-labels-none", "best-is-first", "impossible-scores"} <= set(report.checked)
     found = audit(study.run, tmp_path / "elsewhere")
-    assert (found.findings, found.unchecked) == ((), ())
+    assert found.findings == ()
+    assert {missed.fault for missed in found.unchecked} == FEW
 
 
 def test_scores_alone_are_audited(study: Study, tmp_path: Path) -> None:
@@ -529,7 +551,9 @@ def test_two_tables_of_one_evaluation_are_told(study: Study, older: str, newer: 
 def test_command(study: Study, tmp_path: Path) -> None:
     quiet = CliRunner().invoke(command, [str(study.run)])
     assert quiet.exit_code == 0
-    assert quiet.stdout.endswith(f"{study.run}: {len(FAULTS)} checks made: 0 wrong, 0 doubtful, 0 note\n")
+    assert quiet.stdout.endswith(
+        f"{study.run}: {len(set(FAULTS) - FEW)} checks made: 0 wrong, 0 doubtful, 0 note\n"
+    )
     study.edit_scores("lungs", jaccard_lungs=0.99)
     loud = CliRunner().invoke(command, [str(study.run), "--json", str(tmp_path / "audit.json")])
     assert loud.exit_code == 1
@@ -540,7 +564,7 @@ def test_command(study: Study, tmp_path: Path) -> None:
     (found,) = stored["findings"]
     assert (found["fault"], found["severity"]) == ("impossible-scores", "wrong")
     assert found["evidence"]["jaccard_lungs"] == 0.99
-    assert stored["unchecked"] == []
+    assert {missed["fault"] for missed in stored["unchecked"]} == FEW
 
 
 def test_images_are_found_below_any_folder() -> None:

@@ -103,15 +103,19 @@ def test_values_are_those_of_evaluate_and_p_those_of_scipy(tmp_path):
     assert found.p == max(found.p_interval, found.p_test) == found.p_holm
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1_NORMAL", "auc", "brier", "ece"])
+@pytest.mark.parametrize(
+    "metric", ["accuracy", "balanced_accuracy", "sensitivity_NORMAL", "f1_NORMAL", "auc", "brier", "ece"]
+)
 def test_class_scores_are_those_of_evaluate(tmp_path, metric):
     a, b = (write(tmp_path / n, classes(seed=s, skill=k)) for n, s, k in (("a", 1, 2.0), ("b", 2, 1.0)))
     found = compare_cells([a], [b], metric, "wards")
     for folder, value in ((a, found.value_a), (b, found.value_b)):
         scores = summarise(read_per_image(folder / "per_image.parquet"), ("NORMAL", "PNEUMONIA"), ())
         assert value == pytest.approx(scores.metrics[metric].value)
-    assert found.test == {"auc": "DeLong", "accuracy": "McNemar"}.get(metric, "")
-    assert found.patients == 60
+    tests = {"auc": "DeLong", "accuracy": "McNemar", "sensitivity_NORMAL": "McNemar"}
+    assert found.test == tests.get(metric, "")
+    of_class = classes(seed=1)[lambda table: table["label"] == "NORMAL"]["patient"].nunique()
+    assert found.patients == (of_class if metric == "sensitivity_NORMAL" else 60)
 
 
 def test_patients_that_are_not_known_give_no_verdict(tmp_path):
@@ -145,6 +149,37 @@ def test_seeds_are_paired_by_cell_json_and_those_alone_left_out(tmp_path):
     )
 
 
+def test_one_run_copied_as_several_seeds_is_refused(tmp_path):
+    a = seeds_of(tmp_path, "multimix", 0.9, 2)
+    seeds_of(tmp_path, "u-net", 0.89, 3)
+    # A third seed by name and cell.json, whose answers are the first's; rows in another order, as CSV, and with a
+    # patient renamed, are the same answers still.
+    copied = read_per_image(a[0] / "per_image.parquet").iloc[::-1].assign(patient="x")
+    write(
+        tmp_path / "multimix-c100-m10-s2",
+        copied,
+        cell=cell("multimix", 2),
+        name="per_image.csv",
+    )
+    words = r"multimix-c100-m10-s0 and .*multimix-c100-m10-s2: .* the same for every image.* one run copied"
+    with pytest.raises(UsageError, match=words):
+        read_group(f"{tmp_path}/multimix-*")
+    result = CliRunner().invoke(command, [f"{tmp_path}/multimix-*", f"{tmp_path}/u-net-*"])
+    assert isinstance(result.exception, UsageError)
+    # One answer that differs in its last digit is another run's.
+    copied.loc[0, "dice_lungs"] = np.nextafter(copied.loc[0, "dice_lungs"], 0)
+    write(
+        tmp_path / "multimix-c100-m10-s2",
+        copied,
+        name="per_image.csv",
+    )
+    assert len(read_group(f"{tmp_path}/multimix-*").runs) == 3
+    # Two that collapsed to no mask at all are alike and yet two.
+    for s in (0, 1):
+        write(tmp_path / f"empty-s{s}", masks().assign(dice_lungs=0.0), cell=cell("empty", s))
+    assert len(read_group(f"{tmp_path}/empty-*").runs) == 2
+
+
 def test_without_cell_json_runs_are_paired_in_natural_order(tmp_path):
     for n in (2, 10):
         for method in ("x", "y"):
@@ -171,16 +206,16 @@ def test_holm_over_all_that_is_printed(tmp_path):
     a = write(tmp_path / "a", classes(seed=1, skill=2.0), masks(seed=1))
     b = write(tmp_path / "b", classes(seed=2, skill=1.5), masks(seed=2))
     found, how = compare(read_group(str(a)), read_group(str(b)))
+    of_classes = ("accuracy", "auc", "balanced_accuracy", "sensitivity_NORMAL", "sensitivity_PNEUMONIA")
     assert [(c.source, c.metric) for c in found] == [
-        ("wards", "auc"),
-        ("wards", "accuracy"),
+        *(("wards", name) for name in of_classes),
         ("lungs", "dice_lungs"),
     ]
     assert how == "One run on each side."
     smallest = min(found, key=lambda c: c.p)
-    assert smallest.p_holm == pytest.approx(min(1, 3 * smallest.p))
-    assert {c.family for c in found} == {3}
-    assert all("after Holm over 3 comparisons" in c.sentence for c in found)
+    assert smallest.p_holm == pytest.approx(min(1, 6 * smallest.p))
+    assert {c.family for c in found} == {6}
+    assert all("after Holm over 6 comparisons" in c.sentence for c in found)
 
 
 def test_a_difference_that_one_test_alone_finds_does_not_count(tmp_path):
@@ -190,6 +225,30 @@ def test_a_difference_that_one_test_alone_finds_does_not_count(tmp_path):
     found = compare_cells([write(tmp_path / "a", a)], [write(tmp_path / "b", b)], "dice_lungs", "lungs")
     assert found.p_test < 0.01 < found.p_interval == found.p
     assert found.verdict == "cannot be told apart"
+
+
+def test_a_lean_that_accuracy_hides_is_told(tmp_path):
+    # 200 images, half of each class. A says PNEUMONIA of 20 more NORMAL and of 20 more PNEUMONIA than B: the same
+    # accuracy, and fewer healthy children told to be so.
+    labels = np.repeat(["NORMAL", "PNEUMONIA"], 100)
+    tables = []
+    for shift in (20, 0):
+        said = np.r_[np.arange(100) < 10 + shift, np.arange(100) >= 30 - shift]
+        p = np.where(said, 0.8, 0.2) + np.random.default_rng(shift).normal(0, 0.01, 200)
+        table = pd.DataFrame({"image": [f"w/{i:03}" for i in range(200)], "source": "w", "split": "test"})
+        table["patient"], table["label"] = [f"p{i}" for i in range(200)], labels
+        tables.append(
+            table.assign(predicted=np.where(said, "PNEUMONIA", "NORMAL"), p_NORMAL=1 - p, p_PNEUMONIA=p)
+        )
+    a, b = (read_group(str(write(tmp_path / n, t))) for n, t in zip("ab", tables, strict=True))
+    found = {c.metric: c for c in compare(a, b)[0]}
+    told = {name: (round(c.value, 3), c.verdict) for name, c in found.items() if name != "auc"}
+    assert told == {
+        "accuracy": (0, "cannot be told apart"),
+        "balanced_accuracy": (0, "cannot be told apart"),
+        "sensitivity_NORMAL": (-0.2, "worse"),
+        "sensitivity_PNEUMONIA": (0.2, "better"),
+    }
 
 
 def test_equal_answers_are_no_difference(tmp_path):
@@ -206,6 +265,20 @@ def test_too_few_of_a_class_for_an_interval(tmp_path):
     found = compare_cells([write(tmp_path / "a", one)], [write(tmp_path / "b", other)], "auc", "wards")
     assert np.isnan([found.low, found.high, found.p, found.p_holm]).all()
     assert "do not determine an interval" in found.sentence
+
+
+def test_without_decisions_the_most_probable_class_counts(tmp_path):
+    tables = [classes(seed=s) for s in (1, 2)]
+    with_them, without = (
+        compare_cells(
+            [write(tmp_path / f"{name}-a", change(tables[0]))],
+            [write(tmp_path / f"{name}-b", change(tables[1]))],
+            "accuracy",
+            "wards",
+        )
+        for name, change in (("with", lambda t: t), ("without", lambda t: t.drop(columns="predicted")))
+    )
+    assert (without.value_a, without.value_b) == (with_them.value_a, with_them.value_b)
 
 
 def test_labels_that_are_not_exclusive(tmp_path):
@@ -252,7 +325,7 @@ def test_what_evaluate_writes_can_be_compared(tmp_path):
     for name, seed in (("a", 1), ("b", 2)):
         table = pd.concat([classes(seed=seed), masks(seed=seed)], ignore_index=True)
         write_scores(tmp_path / name, [], [table], suffix=".csv")
-    assert len(compare(read_group(str(tmp_path / "a")), read_group(str(tmp_path / "b")))[0]) == 3
+    assert len(compare(read_group(str(tmp_path / "a")), read_group(str(tmp_path / "b")))[0]) == 6
 
 
 @pytest.mark.parametrize(("older", "newer"), [("csv", "parquet"), ("parquet", "csv")])
@@ -348,7 +421,7 @@ def test_metrics_and_sources_that_are_not_there_are_named(tmp_path):
 def test_no_auc_where_only_one_class_is(tmp_path):
     tables = [classes(seed=s).assign(label="NORMAL") for s in (1, 2)]
     a, b = (read_group(str(write(tmp_path / n, t))) for n, t in zip("ab", tables, strict=True))
-    assert [c.metric for c in compare(a, b)[0]] == ["accuracy"]
+    assert [c.metric for c in compare(a, b)[0]] == ["accuracy", "sensitivity_NORMAL"]
     with pytest.raises(UsageError, match="--metric auc"):
         compare(a, b, ["auc"])
 
@@ -453,7 +526,7 @@ def test_every_source_is_compared_over_its_seeds(tmp_path):
             tables += [masks(s, 177, 0.9, f"m{k}") for k in range(3)]
             write(tmp_path / f"{method}-{s}", *tables)
     found, _ = compare(read_group(f"{tmp_path}/x-*"), read_group(f"{tmp_path}/y-*"))
-    assert len(found) == 7
+    assert len(found) == 2 * 5 + 3
 
 
 def test_stored_results():

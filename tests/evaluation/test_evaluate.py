@@ -45,8 +45,8 @@ class FakePredictor:
 
     @property
     def reliability(self):
-        knows = picky().familiarity if self.refuses else None
-        return Reliability(misses=(1.0,) * len(self.classes) * self.has_sets, familiarity=knows)
+        knows = picky().detector if self.refuses else None
+        return Reliability(quantiles=(1.0,) * len(self.classes) * self.has_sets, detector=knows)
 
     def predict_radiographs(self, radiographs, *, force=False):
         assert force  # every image is evaluated
@@ -125,6 +125,10 @@ def test_scores_by_hand(predictor, records):
     assert values["f1_NORMAL"] == pytest.approx(4 / 5)
     assert values["f1_PNEUMONIA"] == pytest.approx(2 / 3)
     assert values["auc"] == 1
+    # Of NORMAL two of three, of PNEUMONIA its one.
+    assert values["sensitivity_NORMAL"] == pytest.approx(2 / 3)
+    assert values["sensitivity_PNEUMONIA"] == 1
+    assert values["balanced_accuracy"] == pytest.approx(5 / 6)
     assert values["brier"] == pytest.approx(2 * np.mean([0.01, 0.36, 0.09, 0.04]))
     # 100 pixels each; the third is shifted by two columns, so 80 in common; the second is a failure.
     assert values["dice_lungs"] == pytest.approx((1 + 0 + 0.8 + 1) / 4)
@@ -144,6 +148,8 @@ def test_trivial_answers_by_hand(predictor, records):
     assert trivial["f1_NORMAL"] == pytest.approx(6 / 7)
     assert trivial["f1_PNEUMONIA"] == 0
     assert trivial["auc"] == 0.5
+    assert (trivial["sensitivity_NORMAL"], trivial["sensitivity_PNEUMONIA"]) == (1, 0)
+    assert trivial["balanced_accuracy"] == 0.5
     assert trivial["brier"] == pytest.approx(1 - (9 / 16 + 1 / 16))
     assert trivial["ece"] == pytest.approx(0)
     # Confidences .9, .6, .7, .8, each in a bin of its own, right but for the second: no bootstrap holds the error.
@@ -225,7 +231,10 @@ def test_labels_of_another_kind_are_not_judged(predictor, records):
 
 def test_only_what_the_model_has_learned_is_judged(records):
     scores, _ = evaluate.evaluate_source(FakePredictor(has_masks=False), records)
-    assert set(scores.metrics) == {"accuracy", "f1_NORMAL", "f1_PNEUMONIA", "auc", "brier", "ece"}
+    assert list(scores.metrics) == [
+        *("accuracy", "auc", "balanced_accuracy", "sensitivity_NORMAL", "sensitivity_PNEUMONIA"),
+        *("f1_NORMAL", "f1_PNEUMONIA", "brier", "ece"),
+    ]
     scores, _ = evaluate.evaluate_source(FakePredictor(has_classes=False), records)
     assert "accuracy" not in scores.metrics
     assert "dice_lungs" in scores.metrics
@@ -254,6 +263,10 @@ def test_several_classes_and_labels_that_are_not_exclusive(records):
     assert scores.metrics["f1_Nodule"].value == pytest.approx(2 * 1 / (2 * 1 + 1 + 1))
     assert scores.metrics["auc_Nodule"].value == pytest.approx(3 / 4)
     assert scores.metrics["auc"].value == pytest.approx((1 + 1 + 3 / 4) / 3)
+    # Told as present or absent: Mass 2 of 2 and 2 of 2, Effusion 1 of 1 and 2 of 3, Nodule 1 of 2 and 1 of 2.
+    found = [scores.metrics[f"{kind}_Effusion"].value for kind in ("sensitivity", "specificity")]
+    assert found == pytest.approx([1, 2 / 3])
+    assert scores.metrics["balanced_accuracy"].value == pytest.approx((1 + 1 + 1 + 2 / 3 + 1 / 2 + 1 / 2) / 6)
     # Base rates 1/2, 1/4, 1/2: half of Mass and Nodule and 3 of 4 Effusion are right.
     assert scores.metrics["accuracy"].trivial == pytest.approx((0.5 + 0.75 + 0.5) / 3)
 

@@ -23,7 +23,7 @@ from multimix.data.seal import read_seal, seal_part
 from multimix.errors import ManifestError, SealError, UsageError
 from multimix.experiment.run import CellState, run_benchmark, states, summary, write_examples
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.inference.torch_backend import predictor_of
 from multimix.io.run_folder import CELL, read_log
 from multimix.networks.load import load_model, save_model

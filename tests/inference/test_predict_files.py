@@ -19,7 +19,8 @@ from bright import WIDTHS, half, picky, predictor
 from multimix.errors import MultimixError, UsageError
 from multimix.inference.predict_files import Summary, predict_files
 from multimix.io.writers import write_png
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.types import Prediction, Radiograph
 from multimix.weights.file import ModelSpec
 
@@ -46,7 +47,7 @@ def test_files_one_structure(tmp_path: Path) -> None:
     rows = _rows(out)
     classes = ["p_NORMAL", "threshold_NORMAL", "p_PNEUMONIA", "threshold_PNEUMONIA"]
     columns = ["path", "status", "predicted", *classes, "area_px_lungs", "mask", "overlay"]
-    assert list(rows[0]) == [*columns, "rejection", "error"]
+    assert list(rows[0]) == [*columns, "rejection", "note", "error"]
     assert [float(row["threshold_PNEUMONIA"]) for row in rows] == [0.5, 0.5]
     assert [r["path"] for r in rows] == [str(source / "2.png"), str(source / "10.png")]
     assert [r["mask"] for r in rows] == ["masks/2.png", "masks/10.png"]
@@ -377,7 +378,7 @@ def test_unknown_and_missing_formats(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
-    save_model(tmp_path / "run" / "best.safetensors", build(spec).state_dict(), spec, {})
+    save_model(tmp_path / "run" / "best.safetensors", MultiMix.from_spec(spec).state_dict(), spec, {})
     studies.save(studies.cr(), tmp_path / "CR1")
     words = ("predict", tmp_path / "run", tmp_path / "CR1", "--out", tmp_path / "out")
     answer = tiny.multimix(capsys, *words, "--format", "dicom", "--format", "png")
@@ -389,9 +390,10 @@ def test_the_command_writes_both(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path: Path) -> None:
-    write_png(tmp_path / "in" / "a.png", half())
+    shaded = np.tile(np.linspace(0, 230, 40).astype(np.uint8), (60, 1))
+    write_png(tmp_path / "in" / "a.png", shaded)
     write_png(tmp_path / "in" / "b.png", np.full((40, 40), 90, np.uint8))
-    write_png(tmp_path / "in" / "c.png", half())
+    write_png(tmp_path / "in" / "c.png", shaded)
     out, model = tmp_path / "out", replace(predictor(), reliability=picky())
     summary = predict_files(model, [tmp_path / "in"], out)
     assert summary == Summary(2, 0, rejected=1)
@@ -420,7 +422,9 @@ def test_images_unlike_those_learned_from_are_rows_and_the_others_go_on(tmp_path
 
 def test_the_command_says_how_many_were_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=WIDTHS)
-    save_model(tmp_path / "run" / "best.safetensors", build(spec).state_dict(), spec, {}, picky())
+    save_model(
+        tmp_path / "run" / "best.safetensors", MultiMix.from_spec(spec).state_dict(), spec, {}, picky()
+    )
     write_png(tmp_path / "flat.png", np.zeros((40, 40), np.uint8))
     words = ("predict", tmp_path / "run", tmp_path / "flat.png", "--out", tmp_path / "out")
     answer = tiny.multimix(capsys, *words)

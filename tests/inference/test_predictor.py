@@ -13,14 +13,16 @@ import torch.nn.functional as F
 import studies
 from bright import WIDTHS, Thresholds, half, picky, predictor
 from multimix.errors import CheckpointError, ImageError, UsageError
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.inference.torch_backend import predictor_of
 from multimix.io.writers import write_png
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.types import Prediction, Radiograph, Turn
 from multimix.weights.file import ModelSpec
+
+pytestmark = pytest.mark.numeric
 
 SHADED = np.tile(np.linspace(0, 0.9, 32, dtype=np.float32), (32, 1))
 """Nothing that a model would reject by its pixels alone; less than half as bright as white."""
@@ -92,7 +94,7 @@ def test_radiographs_stream_in_order_with_their_spacing() -> None:
 def weights(tmp_path: Path) -> tuple[Path, MultiMix]:
     torch.manual_seed(0)
     spec = ModelSpec(("a", "b", "c"), ("lungs", "heart"), size=32, widths=WIDTHS)
-    model = build(spec)
+    model = MultiMix.from_spec(spec)
     save_model(tmp_path / "best.safetensors", model.state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
     return tmp_path, model
 
@@ -151,7 +153,7 @@ def test_half_precision_answers_nearly_the_same(weights: tuple[Path, MultiMix]) 
 
 def test_reliability_calibrates_decides_and_rejects() -> None:
     images = [np.full((32, 32), level, np.float32) for level in (0.5, 0.9)]
-    known = Reliability(2.0, (0.2, 0.8), 0.9, (0.76, 0.3), picky().familiarity)
+    known = Reliability(2.0, (0.2, 0.8), 0.9, (0.76, 0.3), picky().detector)
     answers = replace(predictor(), reliability=known)([*images, SHADED], force=True)
     assert isinstance(answers, list)
     # Logits (0, ln 9) halved: (0, ln 3), so 1/4 and 3/4, which is below 0.8 : 0.2.
@@ -213,7 +215,7 @@ def test_the_decision_in_words() -> None:
 
 
 def test_reliability_where_labels_are_not_exclusive() -> None:
-    known = Reliability(thresholds=(0.6, 0.4), misses=(0.2, 0.7))
+    known = Reliability(thresholds=(0.6, 0.4), quantiles=(0.2, 0.7))
     answer = replace(predictor(multi_label=True), reliability=known)(np.full((32, 32), 0.45, np.float32))
     assert isinstance(answer, Prediction)
     # p is 1/2 and 0.45.
@@ -225,7 +227,7 @@ def test_reliability_where_labels_are_not_exclusive() -> None:
 
 
 def test_a_model_without_classes_rejects_too() -> None:
-    known = Reliability(familiarity=picky().familiarity)
+    known = Reliability(detector=picky().detector)
     model = MultiMix(widths=WIDTHS, bridge=False)
     answer = predictor_of(model, ModelSpec((), ("lungs",), 32), reliability=known)(
         np.zeros((32, 32), np.uint8)
@@ -240,9 +242,9 @@ def test_loaded_reliability_answers(weights: tuple[Path, MultiMix]) -> None:
     spec = ModelSpec(("a", "b", "c"), ("lungs", "heart"), size=32, widths=WIDTHS)
     plain = load(run)(half())
     assert isinstance(plain, Prediction)
-    save_model(run / "best.safetensors", model.state_dict(), spec, {}, Reliability(3.0, misses=(1.0,) * 3))
+    save_model(run / "best.safetensors", model.state_dict(), spec, {}, Reliability(3.0, quantiles=(1.0,) * 3))
     loaded = load(run)
-    assert (loaded.reliability.misses, loaded.reliability.familiarity) == ((1.0,) * 3, None)
+    assert (loaded.reliability.quantiles, loaded.reliability.detector) == ((1.0,) * 3, None)
     answer = loaded(half())
     assert isinstance(answer, Prediction)
     assert answer.prediction_set == ("a", "b", "c")

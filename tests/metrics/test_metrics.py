@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from multimix.errors import MultimixError
 from multimix.metrics import classification, segmentation
 
 HAND_LABELS = np.array([0, 0, 1, 1, 1])
@@ -164,6 +165,37 @@ def test_weights_are_repetitions(metric, kind):
     np.testing.assert_allclose(metric(labels, probabilities, times.astype(float)), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["two", "three", "not exclusive"])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        classification.accuracy,
+        _f1_of_the_second,
+        classification.auc,
+        classification.brier,
+        classification.balanced_log_loss,
+        classification.calibration_error,
+    ],
+)
+def test_probabilities_that_are_nan_are_an_error(metric, kind):
+    # NaN is sorted last, so it used to be the surest answer there is: AUC 1 where it stands with a positive image.
+    labels, probabilities = random_answers(np.random.default_rng(4), 6, classes=2 if kind == "two" else 3)
+    labels[:3] = range(3) if kind != "two" else [0, 1, 1]
+    if kind == "not exclusive":
+        labels = np.eye(3, dtype=int)[labels]
+    metric(labels, probabilities)
+    for broken in (np.nan, np.inf):
+        probabilities[2, 1] = broken
+        with pytest.raises(
+            MultimixError, match="1 of 6 images has a probability that is not a finite number"
+        ):
+            metric(labels, probabilities)
+
+
+def test_a_mean_over_nan_is_nan():
+    assert np.isnan(classification.mean(np.array([1.0, np.nan])))
+
+
 def test_mean_with_weights():
     weights = np.array([[1.0, 1.0, 1.0], [0.0, 2.0, 1.0]])
     np.testing.assert_allclose(classification.mean(np.array([3.0, 6.0, 0.0]), weights), [3, 4])
@@ -271,3 +303,9 @@ def test_masks_that_fill_the_image_end_at_its_edge():
     distances = segmentation.surface_distances(full, square(8, 8, size=(20, 20)))
     assert len(distances.to_reference) == 4 * 20 - 4
     assert segmentation.hausdorff_95(distances) > 8
+
+
+def test_covered_is_the_share_of_true_classes():
+    inside = np.array([[True, False], [True, False], [True, True], [False, False]])
+    share = classification.covered(inside, np.array([[1, 0], [1, 1], [0, 1], [0, 0]]))
+    np.testing.assert_array_equal(share, [1, 0.5, 1, np.nan])

@@ -4,6 +4,8 @@ import torch.nn.functional as F
 
 from multimix.networks.layers import channels_last, convolve, dropout, normalise
 
+pytestmark = pytest.mark.numeric
+
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
 
 

@@ -20,10 +20,10 @@ from torch import Tensor
 
 import multimix
 from multimix.errors import CheckpointError, MultimixError, UsageError
-from multimix.networks.load import build, load_model, load_released, save_model
+from multimix.networks.load import load_model, load_released, save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
-from multimix.reliability.ood import Familiarity, Gaussian
+from multimix.reliability.ood import Detector, Gaussian
 from multimix.training.state import TrainingState, load_state, save_state
 from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
@@ -51,7 +51,7 @@ def one_line(refusal: pytest.ExceptionInfo[Any], file: Path) -> str:
 @pytest.fixture
 def weights_file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    model = build(SPEC)
+    model = MultiMix.from_spec(SPEC)
     masks = {name: torch.rand(32, 32) for name in SPEC.structures}
     save_model(tmp_path / BEST, model.state_dict(), SPEC, masks)
     return tmp_path / BEST
@@ -62,7 +62,7 @@ def weights_file(tmp_path: Path) -> Path:
 
 def test_a_network_comes_back_as_it_was(tmp_path: Path):
     torch.manual_seed(0)
-    model, masks = build(SPEC), {"lungs": torch.rand(32, 32), "heart": torch.rand(32, 32)}
+    model, masks = MultiMix.from_spec(SPEC), {"lungs": torch.rand(32, 32), "heart": torch.rand(32, 32)}
     save_model(tmp_path / "run" / BEST, model.state_dict(), SPEC, masks)
     for place in (tmp_path / "run", tmp_path / "run" / BEST):
         loaded = load_model(place)
@@ -80,7 +80,7 @@ def test_a_network_comes_back_as_it_was(tmp_path: Path):
 
 def test_a_network_that_only_classifies_has_no_structures(tmp_path: Path):
     spec = ModelSpec(classes=("a", "b"), structures=(), size=16, method="enc", widths=(2,) * 5, bridge=False)
-    save_model(tmp_path / BEST, build(spec).state_dict(), spec, {})
+    save_model(tmp_path / BEST, MultiMix.from_spec(spec).state_dict(), spec, {})
     loaded = load_model(tmp_path)
     assert (loaded.spec.classify, loaded.spec.segment) == (True, False)
     assert loaded.trivial_masks == {}
@@ -120,23 +120,21 @@ def reliable() -> Reliability:
     """Every part of it, with numbers that mean nothing."""
     rng = np.random.default_rng(0)
     kinds = [Gaussian(rng.normal(size=256), rng.normal(size=(3, 256)), np.ones(3), 0.5) for _ in range(2)]
-    return Reliability(2.5, (0.2, 0.3, 0.5), 0.9, (0.1, 0.2, 0.3), Familiarity(*kinds, 30.0, 1.0, 2.0))
+    return Reliability(2.5, (0.2, 0.3, 0.5), 0.9, (0.1, 0.2, 0.3), Detector(*kinds, 30.0, 1.0, 2.0))
 
 
 def test_reliability_comes_back_as_it_was(tmp_path: Path):
     known = reliable()
-    save_model(tmp_path / "plain", build(SPEC).state_dict(), SPEC, {})
-    save_model(tmp_path / BEST, build(SPEC).state_dict(), SPEC, {}, known)
+    save_model(tmp_path / "plain", MultiMix.from_spec(SPEC).state_dict(), SPEC, {})
+    save_model(tmp_path / BEST, MultiMix.from_spec(SPEC).state_dict(), SPEC, {}, known)
     assert load_model(tmp_path / "plain").reliability is None
     found = load_model(tmp_path / BEST).reliability
     assert found is not None
-    assert dataclasses.replace(found, familiarity=None) == dataclasses.replace(known, familiarity=None)
-    assert found.familiarity is not None
-    assert known.familiarity is not None
-    assert (found.familiarity.far, found.familiarity.part) == (30, 2)
-    np.testing.assert_allclose(
-        found.familiarity.whole.components, known.familiarity.whole.components, atol=1e-6
-    )
+    assert dataclasses.replace(found, detector=None) == dataclasses.replace(known, detector=None)
+    assert found.detector is not None
+    assert known.detector is not None
+    assert (found.detector.far, found.detector.part) == (30, 2)
+    np.testing.assert_allclose(found.detector.whole.components, known.detector.whole.components, atol=1e-6)
     assert (tmp_path / BEST).stat().st_size - (tmp_path / "plain").stat().st_size < 300_000
 
 
@@ -146,13 +144,13 @@ def test_reliability_comes_back_as_it_was(tmp_path: Path):
         {"temperature": -1.0},
         {"temperature": "warm"},
         {"thresholds": [0.5]},
-        {"misses": None},
-        {"familiarity": {"far": 1.0}},
-        {"familiarity": 3},
+        {"quantiles": None},
+        {"detector": {"far": 1.0}},
+        {"detector": 3},
     ],
 )
 def test_damaged_reliability_is_refused(change: dict[str, Any], tmp_path: Path):
-    save_model(tmp_path / BEST, build(SPEC).state_dict(), SPEC, {}, reliable())
+    save_model(tmp_path / BEST, MultiMix.from_spec(SPEC).state_dict(), SPEC, {}, reliable())
     tensors, header = read_tensors(tmp_path / BEST)
     header["reliability"] |= change
     write_tensors(tmp_path / BEST, tensors, header)
@@ -177,7 +175,7 @@ def test_a_failed_write_leaves_the_old_file(number: int, weights_file: Path, mon
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", half)
         with pytest.raises((MultimixError, OSError)):
-            save_model(weights_file, build(SPEC).state_dict(), SPEC, {})
+            save_model(weights_file, MultiMix.from_spec(SPEC).state_dict(), SPEC, {})
     assert [path.name for path in weights_file.parent.iterdir()] == [BEST]
     assert weights_file.read_bytes() == before
 
@@ -246,7 +244,9 @@ def test_a_header_of_another_kind_is_refused(header: Any, tmp_path: Path):
 )
 def test_weights_that_do_not_fit_their_header_are_refused(change: dict[str, Any], tmp_path: Path):
     file, header = tmp_path / "weights.safetensors", {"spec": vars(SPEC) | change}
-    write_tensors(file, {f"model.{k}": v.numpy() for k, v in build(SPEC).state_dict().items()}, header)
+    write_tensors(
+        file, {f"model.{k}": v.numpy() for k, v in MultiMix.from_spec(SPEC).state_dict().items()}, header
+    )
     with pytest.raises(CheckpointError) as refusal:
         load_model(file)
     assert "not weights of a MultiMix network" in one_line(refusal, file)

@@ -12,6 +12,8 @@ from multimix.networks.layers import channels_last, is_channels_last
 from multimix.networks.model import MultiMix
 from multimix.networks.outputs import ModelOutput
 
+pytestmark = pytest.mark.numeric
+
 SMALL = Path(__file__).parent / "reference" / "small_parity.npz"
 
 

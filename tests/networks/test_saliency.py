@@ -1,8 +1,11 @@
 """The input gradient by hand."""
 
+import pytest
 import torch
 
 from multimix.networks.saliency import input_gradient
+
+pytestmark = pytest.mark.numeric
 
 
 def linear(images: torch.Tensor) -> torch.Tensor:

@@ -13,13 +13,14 @@ from multimix.weights.file import BEST, ModelSpec
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with untrained weights, drawn so that masks are neither empty nor full."""
     torch = pytest.importorskip("torch")
-    from multimix.networks.load import build, save_model
+    from multimix.networks.load import save_model
+    from multimix.networks.model import MultiMix
 
     folder = tmp_path_factory.mktemp("run")
     spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(2,) * 5)
     with torch.random.fork_rng():
         torch.manual_seed(2)
-        save_model(folder / BEST, build(spec).state_dict(), spec, {"lungs": torch.zeros(32, 32)})
+        save_model(folder / BEST, MultiMix.from_spec(spec).state_dict(), spec, {"lungs": torch.zeros(32, 32)})
     return folder
 
 

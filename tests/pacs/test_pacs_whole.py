@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 import studies
 from multimix.cli.pacs import pacs
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 REPORT = "1.2.840.10008.5.1.4.1.1.88.34"

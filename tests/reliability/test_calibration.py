@@ -13,7 +13,6 @@ from multimix.reliability.calibration import (
     best_temperature,
     best_threshold,
     conformal_quantile,
-    covered,
     measure_classes,
     names,
 )
@@ -127,7 +126,7 @@ def test_decisions_follow_the_thresholds():
 
 
 def test_sets_by_hand():
-    known = Reliability(thresholds=(0.5, 0.5), misses=(0.6, 0.2))
+    known = Reliability(thresholds=(0.5, 0.5), quantiles=(0.6, 0.2))
     # First class from p 0.4 on, second from 0.8 on; the decided class is always in.
     p = np.array([[0.9, 0.1], [0.45, 0.55], [0.1, 0.9], [0.35, 0.65]])
     expected = [[True, False], [True, True], [False, True], [False, True]]
@@ -164,23 +163,17 @@ def test_a_class_with_few_images_leaves_what_it_would_decide():
     logits, _ = drawn(100)
     labels = (np.arange(100) < ENOUGH - 1).astype(int)
     known = measure_classes(logits, labels)
-    assert (known.thresholds, known.misses) == ((), ())
+    assert (known.thresholds, known.quantiles) == ((), ())
     both = measure_classes(logits, np.stack([labels, 1 - np.arange(100) % 2], axis=1))
     assert both.thresholds[0] == 0.5
     assert both.thresholds[1] != 0.5
-    assert both.misses == ()
+    assert both.quantiles == ()
 
 
 def test_thresholds_of_two_exclusive_classes_add_up_to_one():
     logits, labels = drawn(500)
     assert sum(measure_classes(logits, labels).thresholds) == pytest.approx(1)
     assert measure_classes(*drawn(500, 3)).thresholds == ()
-
-
-def test_covered_is_the_share_of_true_classes():
-    inside = np.array([[True, False], [True, False], [True, True], [False, False]])
-    share = covered(inside, np.array([[1, 0], [1, 1], [0, 1], [0, 0]]))
-    np.testing.assert_array_equal(share, [1, 0.5, 1, np.nan])
 
 
 def test_names():
@@ -201,9 +194,9 @@ def test_it_comes_back_as_it_was():
         {"temperature": math.nan},
         {"coverage": 1.0},
         {"thresholds": (0.0, 1.0)},
-        {"misses": (0.5, 1.5)},
+        {"quantiles": (0.5, 1.5)},
         {"thresholds": (0.5,)},
-        {"misses": (0.5, 0.5, 0.5)},
+        {"quantiles": (0.5, 0.5, 0.5)},
     ],
 )
 def test_impossible_numbers_are_refused(change: dict):

@@ -6,10 +6,10 @@ import pytest
 from multimix.reliability.ood import (
     CUT_OUTS,
     SIDE,
-    Familiarity,
+    Detector,
     Gaussian,
     cut_outs,
-    learn_familiarity,
+    fit_detector,
     thumbnails,
 )
 
@@ -34,25 +34,25 @@ def boxes_of(images: np.ndarray, seed: int) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def known() -> Familiarity:
+def known() -> Detector:
     training = bodies(120, 0)
     parts = np.concatenate([thumbnails(box) for box in boxes_of(training, 0)])
-    learned = learn_familiarity(thumbnails(training), parts, [thumbnails(bodies(30, 1))])
+    learned = fit_detector(thumbnails(training), parts, [thumbnails(bodies(30, 1))])
     assert learned is not None
     return learned
 
 
-def test_new_images_of_the_kind_are_accepted(known: Familiarity):
-    assert known.refusals(bodies(50, 2)) == [""] * 50
-    assert known.refusals(bodies(2, 2).repeat(3, axis=1)) == ["", ""]
+def test_new_images_of_the_kind_are_accepted(known: Detector):
+    assert known.rejections(bodies(50, 2)) == [""] * 50
+    assert known.rejections(bodies(2, 2).repeat(3, axis=1)) == ["", ""]
 
 
-def test_exposure_borders_and_size_do_not_matter(known: Familiarity):
+def test_exposure_borders_and_size_do_not_matter(known: Detector):
     images = bodies(10, 3)
     framed = np.pad(images, ((0, 0), (0, 0), (0, 0), (20, 20)))
     changed = (images * 0.3 + 0.1, images**1.3, framed, bodies(10, 3, 96))
     for one in changed:
-        assert known.refusals(one) == [""] * 10
+        assert known.rejections(one) == [""] * 10
 
 
 @pytest.mark.parametrize(
@@ -67,26 +67,26 @@ def test_exposure_borders_and_size_do_not_matter(known: Familiarity):
         (lambda x: np.flip(1 - x, (2, 3)), "turned upside down and inverted (black for white)"),
     ],
 )
-def test_the_wrong_position_is_named(known: Familiarity, change, word: str):
-    for reason in known.refusals(change(bodies(10, 4))):
+def test_the_wrong_position_is_named(known: Detector, change, word: str):
+    for reason in known.rejections(change(bodies(10, 4))):
         assert reason.startswith("looks most like the images that the model learned from when it is ")
         assert reason.endswith(word)
 
 
-def test_other_pictures_are_refused(known: Familiarity):
+def test_other_pictures_are_refused(known: Detector):
     rng = np.random.default_rng(5)
     noise = rng.random((10, 1, 64, 64), np.float32)
     stripes = np.broadcast_to((np.arange(64) // 3 % 2).astype(np.float32), (1, 1, 64, 64))
-    assert all(known.refusals(noise))
-    assert all(known.refusals(stripes))
+    assert all(known.rejections(noise))
+    assert all(known.rejections(stripes))
     for level in (0.0, 0.5, 1.0):
-        (reason,) = known.refusals(np.full((1, 1, 64, 64), level, np.float32))
+        (reason,) = known.rejections(np.full((1, 1, 64, 64), level, np.float32))
         assert "one grey level" in reason
 
 
-def test_small_cut_outs_are_refused(known: Familiarity):
+def test_small_cut_outs_are_refused(known: Detector):
     boxes = boxes_of(bodies(40, 6), 6)
-    reasons = [known.refusals(box)[0] for box in boxes]
+    reasons = [known.rejections(box)[0] for box in boxes]
     assert sum(map(bool, reasons)) > 0.8 * len(reasons)
 
 
@@ -110,9 +110,9 @@ def test_images_in_every_position_make_no_position_wrong():
 
     training = turned(bodies(120, 0))
     parts = np.concatenate([thumbnails(box) for box in boxes_of(training, 0)])
-    learned = learn_familiarity(thumbnails(training), parts, [thumbnails(turned(bodies(40, 1)))])
+    learned = fit_detector(thumbnails(training), parts, [thumbnails(turned(bodies(40, 1)))])
     assert learned is not None
-    reasons = learned.refusals(turned(bodies(40, 2)))
+    reasons = learned.rejections(turned(bodies(40, 2)))
     assert sum(map(bool, reasons)) <= 1
 
 
@@ -153,41 +153,41 @@ def test_thumbnails_are_standardised_and_lose_their_borders():
 @pytest.mark.parametrize(("training", "validation"), [(39, 30), (60, 19)])
 def test_too_few_images_refuse_nothing(training: int, validation: int):
     images = thumbnails(bodies(training, 0))
-    assert learn_familiarity(images, images, [thumbnails(bodies(validation, 1))]) is None
+    assert fit_detector(images, images, [thumbnails(bodies(validation, 1))]) is None
 
 
 def test_images_that_are_all_alike_refuse_nothing():
     same = thumbnails(bodies(1, 0)).repeat(50, axis=0)
-    assert learn_familiarity(same, same, [same]) is None
+    assert fit_detector(same, same, [same]) is None
 
 
-def test_it_comes_back_as_it_was(known: Familiarity):
+def test_it_comes_back_as_it_was(known: Detector):
     numbers, tensors = known.pack()
     assert sum(array.nbytes for array in tensors.values()) < 100_000
-    again = Familiarity.unpack(numbers, tensors)
+    again = Detector.unpack(numbers, tensors)
     assert (again.far, again.turned, again.part) == (known.far, known.turned, known.part)
     images = np.concatenate([bodies(10, 8), np.flip(bodies(10, 8), 2)])
-    assert again.refusals(images) == known.refusals(images)
+    assert again.rejections(images) == known.rejections(images)
 
 
-def test_what_cannot_be_one_is_refused(known: Familiarity):
+def test_what_cannot_be_one_is_refused(known: Detector):
     numbers, tensors = known.pack()
     for name in ("whole.mean", "cut_outs.components"):
         with pytest.raises(ValueError, match="shapes"):
-            Familiarity.unpack(numbers, tensors | {name: np.zeros((3, 3), np.float32)})
+            Detector.unpack(numbers, tensors | {name: np.zeros((3, 3), np.float32)})
     with pytest.raises(ValueError, match="not positive"):
-        Familiarity.unpack(
+        Detector.unpack(
             numbers, tensors | {"whole.variances": np.zeros(len(known.whole.variances), np.float32)}
         )
     with pytest.raises(ValueError, match="limits"):
-        Familiarity.unpack(numbers | {"far": -1}, tensors)
+        Detector.unpack(numbers | {"far": -1}, tensors)
     with pytest.raises(LookupError):
-        Familiarity.unpack(numbers, {})
+        Detector.unpack(numbers, {})
 
 
 def test_what_is_near_two_limits_at_once_is_something_else():
     anything = Gaussian(np.zeros(256), np.eye(256)[:1], np.ones(1), 1.0)
-    known = Familiarity(anything, anything, far=100.0, turned=2.0, part=2.0)
+    known = Detector(anything, anything, far=100.0, turned=2.0, part=2.0)
     other, cut = np.array([1.0, 5.0]), 1.0
     # Shares of the two limits: 1.7 / 2 of each, whose product is .7225, and 1.5 / 2 of each, .5625.
     assert "or like something else" in known._reason(1.7, other, cut)

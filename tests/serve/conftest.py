@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pages
 import pytest
 import services
+from pages import Page
+from selenium import webdriver
 
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Limits, Settings
@@ -33,3 +37,24 @@ def client(run: Path, predictor: Predictor) -> Iterator[httpx.Client]:
     app = create_app(predictor, about(run, predictor), Settings(limits=LIMITS))
     with services.client_of(app) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+    """A headless Chromium."""
+    with pages.chromium(tmp_path_factory.mktemp("chromium")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def address(run: Path, predictor: Predictor) -> Iterator[str]:
+    with services.client_of(create_app(predictor, about(run, predictor), Settings())) as client:
+        yield f"http://127.0.0.1:{client.base_url.port}"
+
+
+@pytest.fixture
+def page(browser: webdriver.Chrome, address: str, tmp_path: Path) -> Page:
+    page = Page(browser, tmp_path)
+    browser.get_log("browser"), browser.get_log("performance")
+    page.open(address)
+    return page

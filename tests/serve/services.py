@@ -25,11 +25,12 @@ SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=(4, 4, 8, 
 def weights(folder: Path, spec: ModelSpec = SPEC) -> Path:
     """A run folder with weights drawn from a fixed seed."""
     torch = pytest.importorskip("torch")
-    from multimix.networks.load import build, save_model
+    from multimix.networks.load import save_model
+    from multimix.networks.model import MultiMix
 
     with torch.random.fork_rng():
         torch.manual_seed(2)  # of the first few, one whose masks are neither empty nor full
-        network = build(spec)
+        network = MultiMix.from_spec(spec)
     folder.mkdir(parents=True, exist_ok=True)
     save_model(folder / "best.safetensors", network.state_dict(), spec, {})
     return folder
@@ -73,6 +74,7 @@ def client_of(app: FastAPI) -> Iterator[httpx.Client]:
     thread.start()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{listener.getsockname()[1]}", timeout=60) as client:
+            client.get("/health")  # answered once the service has started
             yield client
     finally:
         server.should_exit = True

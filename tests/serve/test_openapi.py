@@ -81,7 +81,9 @@ def test_the_description_is_complete(base: str):
 
 
 def test_answers_are_what_the_schema_says(base: str):
-    everything = dict.fromkeys(("mask", "saliency", "overlay", "image", "stability"), True)
+    everything = dict.fromkeys(
+        ("mask", "saliency", "overlay", "image", "pixels", "header", "stability"), True
+    )
     images = (services.encoded("PNG"), services.encoded("JPEG"), services.file_of(studies.cr()), b"none")
     files = [("files", data) for data in images]
     answer = httpx.post(f"{base}/v1/predict", params=everything, files=files, timeout=60).json()

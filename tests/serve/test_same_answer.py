@@ -64,7 +64,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, image: Dataset) -> Path:
     below = min(plain.probabilities.values()) / 2  # which both classes reach, and the less probable one twice
     second = plain.predicted == "NORMAL"
     thresholds = (1 - below, below) if second else (below, 1 - below)
-    known = replace(picky(), thresholds=thresholds, misses=())
+    known = replace(picky(), thresholds=thresholds, quantiles=())
     network = multimix.MultiMix.from_run(folder)
     save_model(folder / "best.safetensors", network.state_dict(), services.SPEC, {}, known)
     return folder
@@ -133,7 +133,8 @@ def _reported(report: Dataset) -> Answered:
     for name, group in zip(services.SPEC.classes, groups, strict=True):
         (measured,) = group.get_measurements()
         p[name] = measured.value
-        if group.get_qualitative_evaluations():
+        (present,) = group.get_qualitative_evaluations()
+        if present.value.meaning == "Present":
             predicted = name
     decision = notes.split('"Decision: ')[1].split('"')[0]
     assert decision.startswith(f"{predicted} {p[predicted]:.3f} reaches its threshold ")

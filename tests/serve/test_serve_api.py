@@ -22,7 +22,8 @@ import studies
 from bright import picky
 from multimix.cli.serve import serve
 from multimix.errors import UsageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image_bytes
 from multimix.serve.about import about
@@ -101,6 +102,44 @@ def test_pictures_in_the_json(client: httpx.Client, predictor: Predictor):
     assert expected.saliency is not None
     np.testing.assert_allclose(shown["saliency"] / 255, expected.saliency, atol=0.5 / 255 + 1e-6)
     assert "mask" not in answer
+
+
+def test_the_values_of_the_image_in_the_json(client: httpx.Client):
+    def values(data: bytes, address: httpx.Client = client) -> tuple[int, np.ndarray]:
+        sent = address.post(PREDICT, files=[part(data)], params={"pixels": True}).json()["files"][0]["pixels"]
+        return sent["bits"], opened(base64.b64decode(sent["png"]))
+
+    bits, seen = values(encoded("PNG"))
+    assert bits == 8
+    np.testing.assert_array_equal(seen, services.pixels())
+    # 12 bits do not fit into 8: high bytes left, low bytes right.
+    film = file_of(studies.dx())
+    bits, seen = values(film)
+    assert (bits, seen.shape) == (16, (128, 256))
+    whole = seen[:, :128].astype(np.float64) * 256 + seen[:, 128:]
+    np.testing.assert_allclose(whole / 65535, read_image_bytes(film, "x").pixels[0], atol=1 / 65535)
+
+
+def test_colour_models_show_colour(tmp_path: Path):
+    run = services.weights(tmp_path, ModelSpec(("a", "b"), (), size=32, channels=3, widths=(2,) * 5))
+    skin = np.random.default_rng(0).integers(0, 256, (40, 36, 3), np.uint8)
+    with client_of(create_app(load(run), about(run, load(run)), Settings())) as client:
+        sent = client.post(PREDICT, files=[part(encoded("PNG", skin))], params={"pixels": True}).json()
+    values = sent["files"][0]["pixels"]
+    assert values["bits"] == 8
+    np.testing.assert_array_equal(opened(base64.b64decode(values["png"])), skin)
+
+
+def test_patient_and_date_are_sent_where_they_are_asked_for(client: httpx.Client):
+    film = file_of(studies.dx(PatientName="DOE^JANE"))
+    plain, asked = (
+        client.post(PREDICT, files=[part(film)], params={"header": header}).json()["files"][0]
+        for header in (False, True)
+    )
+    assert "DOE" not in json.dumps(plain)
+    assert asked["header"]["patient"] == "DOE, JANE"
+    (line,) = client.post(PREDICT, files=[part(encoded("PNG"))], params={"header": True}).json()["files"]
+    assert "header" not in line
 
 
 def test_one_picture_is_a_png(client: httpx.Client, predictor: Predictor):
@@ -308,7 +347,11 @@ def test_an_image_unlike_those_learned_from_is_rejected(picky_client: httpx.Clie
     reason = "Is of one grey level throughout, so there is nothing to answer"
     assert body["detail"] == f"{reason}; check the image, or use force=true"
     expected = {"name": "wall.png", "status": "rejected", "rejection": reason, "error": body["detail"]}
-    assert body["files"] == [expected]
+    assert body["files"] == [expected | {"height": 40, "width": 40}]
+    # The image itself can be seen.
+    seen = picky_client.post(PREDICT, files=[part(flat)], params={"pixels": True, "mask": True}).json()
+    np.testing.assert_array_equal(opened(base64.b64decode(seen["files"][0]["pixels"]["png"])), 90)
+    assert "mask" not in seen["files"][0]
     for format in ("mask", "overlay"):
         assert picky_client.post(PREDICT, files=[part(flat)], params={"format": format}).status_code == 422
     both = picky_client.post(PREDICT, files=[part(flat), part(encoded("PNG"))])
@@ -319,7 +362,7 @@ def test_an_image_unlike_those_learned_from_is_rejected(picky_client: httpx.Clie
     assert (forced.status_code, forced.json()["files"][0]["status"]) == (200, "ok")
     assert forced.json()["files"][0]["rejection"] == reason
     assert forced.json()["files"][0]["predicted"]
-    assert 'multimix_images_total{status="rejected"} 4.0' in picky_client.get("/metrics").text
+    assert 'multimix_images_total{status="rejected"} 5.0' in picky_client.get("/metrics").text
 
 
 def test_prediction_sets_and_what_they_promise(picky_client: httpx.Client):

@@ -152,6 +152,7 @@ def test_budget_survives_a_timeout_of_holders_and_waiters_together():
     asyncio.run(scenario())
 
 
+@pytest.mark.numeric
 def test_side_by_side_gives_the_same_answers(predictor: Predictor):
     jobs = [Job(as_radiograph(services.pixels(seed=i), 1, "x"), stability=i == 2) for i in range(5)]
     one_by_one, at_once = Work(predictor, 1), Work(predictor, 2)

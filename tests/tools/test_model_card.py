@@ -19,7 +19,8 @@ from multimix.cli import commands
 from multimix.errors import ManifestError
 from multimix.evaluation.evaluate import summarise, write_scores
 from multimix.io.writers import write_json
-from multimix.networks.load import build, save_model
+from multimix.networks.load import save_model
+from multimix.networks.model import MultiMix
 from multimix.weights import shipped_names
 from multimix.weights.file import ModelSpec
 
@@ -295,7 +296,9 @@ def test_pictures_show_the_failures(
     failing: ModuleType, results: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = ModelSpec(CLASSES, ("lungs",), 32, widths=(2,) * 5)
-    save_model(tmp_path / "shipped" / "tiny-xray.safetensors", build(spec).state_dict(), spec, {})
+    save_model(
+        tmp_path / "shipped" / "tiny-xray.safetensors", MultiMix.from_spec(spec).state_dict(), spec, {}
+    )
     monkeypatch.setattr(weights, "FOLDER", tmp_path / "shipped")
     monkeypatch.chdir(data.parent)  # as results/weights/run.sh may be told ../data
     files = failing.draw(Path(data.name), results, tmp_path / "pictures")
@@ -334,8 +337,11 @@ def stored() -> Path:
     return RESULTS
 
 
-def test_the_card_of_the_repository_is_what_the_tool_writes(tool: ModuleType, stored: Path) -> None:
-    assert tool.CARD.read_text("utf-8") == tool.card(stored)
+def test_the_cards_of_the_repository_are_what_the_tool_writes(tool: ModuleType, stored: Path) -> None:
+    cards = tool.cards(stored)
+    assert [file.name for file in cards] == ["model_card.md", "chest-xray.json"]
+    for file, text in cards.items():
+        assert file.read_text("utf-8") == text
 
 
 def test_its_pictures_are_there(tool: ModuleType, stored: Path) -> None:

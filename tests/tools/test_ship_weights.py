@@ -16,7 +16,8 @@ import multimix
 from multimix.config import RunConfig
 from multimix.errors import CheckpointError, UsageError
 from multimix.io.writers import write_json
-from multimix.networks.load import build, load_model, save_model
+from multimix.networks.load import load_model, save_model
+from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
@@ -34,7 +35,7 @@ def tool() -> Iterator[ModuleType]:
 def write_run(folder: Path, *, mask_source: str = "kermany_v7", also: str = "") -> Path:
     """A run folder as training leaves it; `also` is a source that split.csv alone names."""
     torch.manual_seed(0)
-    save_model(folder / BEST, build(SPEC).state_dict(), SPEC, {"lungs": torch.rand(32, 32)})
+    save_model(folder / BEST, MultiMix.from_spec(SPEC).state_dict(), SPEC, {"lungs": torch.rand(32, 32)})
     data = {
         "manifest": "/somewhere/xrays",
         "class_source": ["kermany", "nih"],
@@ -109,8 +110,8 @@ def test_text_and_facts(tool: ModuleType, run: Path, tmp_path: Path) -> None:
 
 
 def test_how_far_the_answers_may_be_believed_goes_along(tool: ModuleType, run: Path, tmp_path: Path) -> None:
-    known = Reliability(temperature=1.5, thresholds=(0.6, 0.4), misses=(0.3, 0.7))
-    save_model(run / BEST, build(SPEC).state_dict(), SPEC, {}, known)
+    known = Reliability(temperature=1.5, thresholds=(0.6, 0.4), quantiles=(0.3, 0.7))
+    save_model(run / BEST, MultiMix.from_spec(SPEC).state_dict(), SPEC, {}, known)
     file = tool.ship(run, "tiny", tmp_path / "weights", tmp_path / "results")
     assert load_model(file).reliability == known
     facts = json.loads((tmp_path / "results" / "training.json").read_text("utf-8"))

@@ -25,6 +25,8 @@ from multimix.training.batch import (
 )
 from multimix.training.losses import dice_loss, segmentation_consistency
 
+pytestmark = pytest.mark.numeric
+
 WIDTHS = (4, 4, 6, 6, 8)
 
 
@@ -304,20 +306,19 @@ def test_one_batch_can_be_learned_by_heart():
     torch.manual_seed(0)
     rule = Objective(MultiMix(widths=(8, 8, 8, 8, 8), p=0.0), ObjectiveConfig())
     optimizer = torch.optim.Adam(rule.parameters(), 5e-2)
-    history = []
-    for _ in range(24):
+    first = now = values(rule(batch))
+    assert first["classification"] > 0.5
+    assert first["dice"] > 0.5
+    limits = {"classification": 0.1, "pseudo_label": 0.1, "dice": 0.25}
+    steps = 0
+    # Some 25 steps; how many, and in which order, depends on how the processor rounds.
+    while now["kept"] < 1 or any(now[name] > limit for name, limit in limits.items()):
+        assert (steps := steps + 1) < 400, now
         terms = rule(batch)
         optimizer.zero_grad()
         total(terms, rule.weights).backward()
         optimizer.step()
-        history.append(values(terms))
-    first, last = history[0], history[-1]
-    assert first["classification"] > 0.5
-    assert last["classification"] < 0.1
-    assert last["pseudo_label"] < 0.1
-    assert last["kept"] == 1
-    assert first["dice"] > 0.5
-    assert last["dice"] < 0.25
+        now = values(terms)
 
 
 def logit(p: float) -> float:

@@ -21,6 +21,8 @@ from multimix.training.augment import (
     weak_view,
 )
 
+pytestmark = pytest.mark.numeric
+
 AUGMENTATIONS = ["paper", "radiograph"]
 NAMES = list(STRONG_OPERATIONS)
 

@@ -21,6 +21,8 @@ from multimix.training.losses import (
     soft_label_loss,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 def test_equals_the_released_losses(shared: Path):
     stored = {k: torch.from_numpy(v) for k, v in np.load(shared / "parity" / "expected.npz").items()}

@@ -76,5 +76,5 @@ def test_parts_fit_the_caches_and_divide_every_stream(
 
 
 def test_parts_as_asked_for() -> None:
-    config = RunConfig.from_mapping({"streams": {"parts": 4}})
+    config = RunConfig.from_mapping({"streams": {"micro_batches": 4}})
     assert parts(config, torch.device("cpu")) == parts(config, torch.device("cuda")) == 4

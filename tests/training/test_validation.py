@@ -10,6 +10,8 @@ from multimix.networks.outputs import ModelOutput
 from multimix.reliability.calibration import Reliability
 from multimix.training.validation import ValidationSet, measure_reliability, score_in_words, validate
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device("cpu")
 SIDE = 4
 
@@ -158,8 +160,8 @@ def test_reliability_is_of_the_models_own_logits() -> None:
     )
     found = measure_reliability(Brightness(), validation, empty(), CPU, torch.Generator())
     assert found.temperature < 0.3
-    assert found.familiarity is None
-    assert len(found.misses) == 2
+    assert found.detector is None
+    assert len(found.quantiles) == 2
     cut = np.tanh((100.5 / 255 - 0.5) / found.temperature) / 2 + 0.5  # p of two logits (-b, b) is that of 2 b
     assert found.thresholds[1] == pytest.approx(cut, abs=0.02)
 
@@ -170,11 +172,11 @@ def test_familiarity_is_of_both_parts_and_needs_no_model() -> None:
     model = Brightness()
     found = measure_reliability(model, validation, training, CPU, torch.Generator().manual_seed(0))
     assert model.batches == []
-    assert (found.temperature, found.thresholds, found.misses) == (1, (), ())
-    assert found.familiarity is not None
+    assert (found.temperature, found.thresholds, found.quantiles) == (1, (), ())
+    assert found.detector is not None
     new = torch.from_numpy(gradients(10, 2)).float() / 255
-    assert found.familiarity.refusals(new.numpy()) == [""] * 10
-    assert all(found.familiarity.refusals(new.flip(2).numpy()))
+    assert found.detector.rejections(new.numpy()) == [""] * 10
+    assert all(found.detector.rejections(new.flip(2).numpy()))
 
 
 def test_without_validation_images_nothing_is_known() -> None:
@@ -190,4 +192,6 @@ def test_an_answer_that_is_no_number_is_scored_without_a_warning() -> None:
             return super().classify(images) * torch.nan
 
     validation = ValidationSet(grey(*range(0, 240, 8)), torch.tensor([0, 1] * 15), empty(), empty())
-    assert np.isnan(validate(Broken(), validation, CPU)["val_log_loss"])
+    found = validate(Broken(), validation, CPU)
+    assert set(found) == {"val_accuracy", "val_auc", "val_log_loss", "score"}
+    assert np.isnan(list(found.values())).all()  # and none is the score of an answer that NaN was taken for

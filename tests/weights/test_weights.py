@@ -13,8 +13,9 @@ import torch
 import multimix
 from multimix import weights
 from multimix.errors import CheckpointError, UsageError
-from multimix.networks.load import build, load_model, save_model
-from multimix.weights import shipped_file, shipped_names
+from multimix.networks.load import load_model, save_model
+from multimix.networks.model import MultiMix
+from multimix.weights import shipped_card, shipped_file, shipped_names
 from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def save(file: Path, classes: tuple[str, ...] = ("NORMAL", "PNEUMONIA")) -> Path:
     spec = ModelSpec(classes=classes, structures=("lungs",), size=32, widths=(2,) * 5)
     torch.manual_seed(len(classes))
-    save_model(file, build(spec).state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
+    save_model(file, MultiMix.from_spec(spec).state_dict(), spec, {"lungs": torch.full((32, 32), 0.25)})
     return file
 
 
@@ -44,6 +45,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_names_and_files(folder: Path) -> None:
     assert shipped_names() == ("small", "tiny")
     assert shipped_file("tiny") == folder / "tiny.safetensors"
+
+
+def test_the_card_of_shipped_weights(folder: Path, tmp_path: Path) -> None:
+    (folder / "tiny.json").write_text('{"input": "page"}', encoding="utf-8")
+    for place in (Path("tiny"), folder / "tiny.safetensors"):
+        assert shipped_card(place) == {"input": "page"}
+    other = save(tmp_path / "other" / "tiny.safetensors")
+    (tmp_path / "other" / "tiny.json").write_text('{"input": "another"}', encoding="utf-8")
+    for place in (Path("small"), other, other.parent, Path("large")):
+        assert shipped_card(place) == {}
+    Path("tiny").mkdir()  # a run of that name comes first, as it does for the weights
+    assert shipped_card(Path("tiny")) == {}
 
 
 @pytest.mark.parametrize("name", ["large", "", "tiny.safetensors", "../shipped/tiny", "TINY"])
@@ -78,6 +91,7 @@ def test_a_path_that_is_none_names_the_weights_there_are(folder: Path) -> None:
         multimix.load("large")
 
 
+@pytest.mark.numeric
 def test_half_the_bits_are_computed_with_in_32(folder: Path) -> None:
     file = folder / "tiny.safetensors"
     tensors, header = read_tensors(file)
@@ -90,7 +104,7 @@ def test_half_the_bits_are_computed_with_in_32(folder: Path) -> None:
 
 def test_the_package_takes_the_files_along() -> None:
     globs = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    for file in ("weights/chest-xray.safetensors", "weights/chest-xray.txt"):
+    for file in ("weights/chest-xray.safetensors", "weights/chest-xray.txt", "weights/chest-xray.json"):
         assert any(fnmatch.fnmatch(file, glob) for glob in globs["multimix"]), file
 
 
@@ -118,11 +132,12 @@ def test_what_ships_answers(chest_xray: Path) -> None:
     predictor = multimix.load("chest-xray")
     assert (predictor.spec.classes, predictor.spec.structures) == (("NORMAL", "PNEUMONIA"), ("lungs",))
     image = np.linspace(0, 1, 90 * 70, dtype=np.float32).reshape(90, 70)
-    answer = predictor(image, force=True)
+    answer = predictor(image, force=True)  # no X-ray
     assert sum(answer.probabilities.values()) == pytest.approx(1, abs=1e-5)
     assert answer.masks["lungs"].shape == (90, 70)
 
 
+@pytest.mark.numeric
 @pytest.mark.real
 def test_what_ships_finds_lungs_and_pneumonia(chest_xray: Path, shared: Path) -> None:
     """Twelve test films of Kermany: far from the card's numbers, but no broken file passes."""

@@ -11,6 +11,7 @@ from multimix.cli.compare import compare
 from multimix.cli.data import data
 from multimix.cli.demo import demo
 from multimix.cli.evaluate import evaluate
+from multimix.cli.explain import explain
 from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
 from multimix.cli.report import report
@@ -36,7 +37,21 @@ def commands() -> None:
     """
 
 
-for command in (audit, benchmark, compare, data, demo, evaluate, pacs, predict, report, seal, serve, train):
+for command in (
+    audit,
+    benchmark,
+    compare,
+    data,
+    demo,
+    evaluate,
+    explain,
+    pacs,
+    predict,
+    report,
+    seal,
+    serve,
+    train,
+):
     commands.add_command(command)
 
 

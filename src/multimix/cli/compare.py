@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     "--metric",
     multiple=True,
     metavar="NAME[,NAME]",
-    help="Such as auc_PNEUMONIA. [default: auc, accuracy and every dice]",
+    help="Such as auc. [default: accuracy, auc, balanced_accuracy, sensitivity of each class, dice]",
 )
 @click.option("--source", multiple=True, metavar="NAME[,NAME]", help="Judged on. [default: all they share]")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write everything to this file.")

@@ -196,13 +196,17 @@ def check(manifest: Path, good: Path | None, confirm_classes: bool) -> None:
     help="Side of the images in pixels.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides every image.")
-def phantom(folder: Path, size: int, seed: int) -> None:
+@click.option(
+    "--findings", is_flag=True, help="Also write where the opacities are, as mask:finding of the manifest."
+)
+def phantom(folder: Path, size: int, seed: int, findings: bool) -> None:
     """Write generated chest radiographs with labels and masks, and their manifest, to FOLDER.
 
     \b
     Examples:
       multimix data phantom phantoms
       multimix data phantom phantoms --size 64 --seed 1
+      multimix data phantom phantoms --findings
 
     Source phantom_a has training, validation and test images, phantom_b test images of another scanner and
     younger patients.
@@ -211,5 +215,5 @@ def phantom(folder: Path, size: int, seed: int) -> None:
 
     if (folder / "manifest.csv").exists():
         raise UsageError(f"{folder}: already holds a manifest. Choose an empty or new folder.")
-    manifest = write_dataset(folder, size=size, seed=seed)
+    manifest = write_dataset(folder, size=size, seed=seed, findings=findings)
     click.echo(f"{manifest}: written. Next: multimix train {folder} --class-source phantom_a ...")

@@ -74,7 +74,7 @@ def evaluate(
     from rich.console import Console
 
     from multimix.evaluation.evaluate import format_scores, write_scores
-    from multimix.inference.predictor import load
+    from multimix.inference.load import load
 
     predictor = load(model, device)
     manifest, by_class, by_mask = _what(model, data, class_source, mask_source)
@@ -96,7 +96,7 @@ def evaluate(
     suffix = ".parquet" if parquet else ".csv"
     with _folder(out):
         look = _look(model, manifest, seal_log, split, chosen)
-        scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent)
+        scores, tables = _judged(predictor, chosen, by_class, by_mask, manifest.parent, _labelled(home))
         summary, per_image = write_scores(
             out, scores, tables, manifest=manifest.resolve(), look=look, suffix=suffix
         )
@@ -157,10 +157,12 @@ def _judged(
     by_class: tuple[str, ...],
     by_mask: tuple[str, ...],
     base: Path,
+    labelled: "Sequence[Record]",
 ) -> "tuple[list[Scores], list[pd.DataFrame]]":
-    """Scores and per-image table of each source."""
+    """Scores and per-image table of each source; `labelled` are the images whose class the run was told."""
     from multimix.cli.progress import bar
     from multimix.evaluation.evaluate import evaluate_source
+    from multimix.evaluation.thumbnail import with_floor
 
     scores, tables = [], []
     for source, mine in chosen.items():
@@ -173,9 +175,20 @@ def _judged(
                 base=base,
                 progress=report,
             )
-        scores.append(score)
+        scores.append(with_floor(score, labelled, mine, predictor.spec) if source in by_class else score)
         tables.append(table)
     return scores, tables
+
+
+def _labelled(run: Path) -> "list[Record]":
+    """The images whose class the run was told; none where it, or its data, is not there."""
+    from multimix.errors import MultimixError
+    from multimix.evaluation.audit.run_folder import open_run_folder
+
+    try:
+        return open_run_folder(run, None, (), None).playing("labelled_classes")
+    except MultimixError:
+        return []
 
 
 def _refuse_what_was_learned(
@@ -186,12 +199,12 @@ def _refuse_what_was_learned(
     Images that chose the checkpoint may be judged as `val`, as they are in the log, and any as `train`. Of another
     manifest nothing is said: that its images have the names of those in split.csv does not make them the same.
     """
-    from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_material
+    from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, open_run_folder
     from multimix.io.run_folder import CONFIG, SPLIT
 
     if split == "train" or not all((run / name).is_file() for name in (CONFIG, SPLIT)):
         return
-    material = open_material(run)
+    material = open_run_folder(run)
     if material.table_file.resolve() != manifest.resolve():
         return
     roles = TRAINING_ROLES if split == "val" else (*TRAINING_ROLES, *VALIDATION_ROLES)

@@ -70,8 +70,8 @@ def predict(
     if not inputs:
         raise click.UsageError("Missing argument 'FILE|FOLDER...'.", click.get_current_context())
     from multimix.cli.progress import bar
+    from multimix.inference.load import load
     from multimix.inference.predict_files import predict_files
-    from multimix.inference.predictor import load
 
     predictor = load(model, device, precision=precision)
     with bar("Answering", "images") as report:

@@ -270,8 +270,8 @@ def _not_measured(run: Path) -> str:
     stored = load_model(run / BEST)
     known = stored.reliability or Reliability()
     missing = {
-        "prediction sets": bool(stored.spec.classes) and not known.misses,
-        "refusal of unlike images": known.familiarity is None,
+        "prediction sets": bool(stored.spec.classes) and not known.quantiles,
+        "refusal of unlike images": known.detector is None,
     }
     return " and ".join(what for what, lacks in missing.items() if lacks)
 

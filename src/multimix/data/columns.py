@@ -11,6 +11,9 @@ from multimix.errors import ManifestError
 
 LUNGS = "lungs"
 """Structure of the plain `mask` column."""
+FINDING = "finding"
+"""Structure of the column mask:finding: where the disease is, as masks or filled boxes. Explanations are tested against
+it; it is learned only where it is asked for by name."""
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {

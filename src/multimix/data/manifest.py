@@ -2,7 +2,8 @@
 
     image    file, relative to the manifest's folder; the only column that must be there
     mask     file of the structure "lungs", or several joined by '|' whose union is meant; may be empty
-    mask:X   the same for a further structure X
+    mask:X   the same for a further structure X; mask:finding says where the disease is, which `multimix explain` asks
+             maps for and nothing learns unless it is told to
     label    class, or several joined by '|' where they are not exclusive; empty where unlabelled; `none` where
              classes are not exclusive and the image is known to show none of them
     split    train, val or test, as people write them; without the column everything is train
@@ -18,13 +19,13 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from multimix.data.columns import LUNGS, SPLITS, find_columns, split_of
+from multimix.data.columns import FINDING, LUNGS, SPLITS, find_columns, split_of
 from multimix.data.table import Line, Table, read_table
 from multimix.errors import ManifestError
 from multimix.io.writers import atomic_write
 from multimix.types import NONE, UNKNOWN, Record
 
-__all__ = ["LUNGS", "SPLITS", "read_manifest", "read_rows", "unread_columns", "write_manifest"]
+__all__ = ["FINDING", "LUNGS", "SPLITS", "read_manifest", "read_rows", "unread_columns", "write_manifest"]
 
 _EMPTY = {"nan", "null", "n/a", "<na>"}
 """How programs write a cell that was empty, in lower case."""

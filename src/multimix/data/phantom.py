@@ -19,7 +19,7 @@ from PIL import Image
 
 from multimix.data import anatomy
 from multimix.data.anatomy import Chest, Domain, Draws, Frame, Maps, Points, blur, bump, step
-from multimix.data.manifest import write_manifest
+from multimix.data.manifest import FINDING, LUNGS, write_manifest
 from multimix.errors import MultimixError, UsageError
 from multimix.types import Record
 
@@ -46,17 +46,23 @@ CHILD = Domain(
 )
 DOMAINS: Mapping[str, Domain] = {domain.name: domain for domain in (ADULT, CHILD)}
 
+VISIBLE = 0.1
+"""Attenuation from which an opacity belongs to the finding's mask; the faintest opacities peak at 0.15. Less is lost in
+the noise."""
+
 _BATCH = 16  # a float32 map of 16 images at 128 x 128 is 1 MiB and stays in the cache
 _LETTERS = ("11110 10001 10001 11110 10100 10010 10001", "10000 10000 10000 10000 10000 10000 11111")
 
 
 @dataclass(frozen=True)
 class Phantoms:
-    """Images, lung masks (without heart and mediastinum) and labels (0 NORMAL, 1 PNEUMONIA)."""
+    """Images, lung masks (without heart and mediastinum), labels (0 NORMAL, 1 PNEUMONIA) and where the finding is."""
 
     images: UInt8[np.ndarray, "N H W"]
     masks: Bool[np.ndarray, "N H W"]
     labels: Int64[np.ndarray, " N"]
+    findings: Bool[np.ndarray, "N H W"]
+    """Where an opacity attenuates by at least VISIBLE; nothing where NORMAL."""
 
 
 def generate(
@@ -74,17 +80,18 @@ def generate(
         )
     labels = np.zeros(count, np.int64)
     labels[np.random.default_rng((seed, 0)).permutation(count)[: round(count * prevalence)]] = 1
-    images, masks = np.empty((count, size, size), np.uint8), np.empty((count, size, size), bool)
+    images = np.empty((count, size, size), np.uint8)
+    masks, findings = (np.empty((count, size, size), bool) for _ in range(2))
     for number, start in enumerate(range(0, count, _BATCH), start=1):
         part = slice(start, min(count, start + _BATCH))
         draws = Draws((seed, number), part.stop - start)
-        images[part], masks[part] = _radiographs(draws, domain, size, labels[part])
-    return Phantoms(images, masks, labels)
+        images[part], masks[part], findings[part] = _radiographs(draws, domain, size, labels[part])
+    return Phantoms(images, masks, labels, findings)
 
 
 def _radiographs(
     draws: Draws, domain: Domain, size: int, labels: Int64[np.ndarray, " B"]
-) -> tuple[UInt8[np.ndarray, "B H W"], Bool[np.ndarray, "B H W"]]:
+) -> tuple[UInt8[np.ndarray, "B H W"], Bool[np.ndarray, "B H W"], Bool[np.ndarray, "B H W"]]:
     frame = anatomy.draw_frame(draws, domain, size)
     chest = anatomy.draw_chest(draws, domain, frame)
     air, tree = anatomy.air(draws, chest), vessels(draws, frame)
@@ -96,9 +103,11 @@ def _radiographs(
     fill += draws.between(0.05, 0.17) * draws.field(size, 4)  # scatter and uneven exposure
     # Opacities come after the blur, which would carry them beyond the lungs; they are smooth already.
     sick = labels[:, None, None].astype(np.float32)
-    fill = blur(fill, domain.blur * size) + sick * opacities(draws, domain, chest, tree)
+    opacity = sick * opacities(draws, domain, chest, tree)
+    fill = blur(fill, domain.blur * size) + opacity
     exposed = _exposed(draws, size)
-    return _film(draws, domain, fill, exposed), (chest.depth > 0) & exposed
+    image = _film(draws, domain, fill, exposed)
+    return image, (chest.depth > 0) & exposed, (opacity >= VISIBLE) & exposed
 
 
 def _exposed(draws: Draws, size: int) -> Bool[np.ndarray, "B H W"]:
@@ -248,12 +257,15 @@ def write_dataset(
     val: int = 60,
     test: int = 200,
     other: int = 200,
+    findings: bool = False,
 ) -> Path:
     """Write images, masks and FOLDER/manifest.csv, and return the manifest's path.
 
     Source phantom_a (ADULT) has `train`, `val` and `test` images, phantom_b (CHILD) `other` test images;
-    every image has a label and a mask, and is its own patient. The manifest is written last. Raises
-    UsageError for an argument out of range and MultimixError where the folder cannot be written to.
+    every image has a label and a mask, and is its own patient. With `findings` the manifest also names, in its
+    column mask:finding, the mask of the opacities of every image that has some; all other files are the same. The
+    manifest is written last. Raises UsageError for an argument out of range and MultimixError where the folder
+    cannot be written to.
     """
     folder = Path(folder)
     parts = (
@@ -266,27 +278,34 @@ def write_dataset(
     for number, (source, split, count, domain) in enumerate(parts):
         if count:
             phantoms = generate(count, size, seed=len(parts) * seed + number, domain=domain)
-            records += _write_part(folder, source, split, phantoms)
+            records += _write_part(folder, source, split, phantoms, findings)
     manifest = folder / "manifest.csv"
     write_manifest(manifest, records)
     return manifest
 
 
-def _write_part(folder: Path, source: str, split: str, phantoms: Phantoms) -> list[Record]:
+def _write_part(folder: Path, source: str, split: str, phantoms: Phantoms, findings: bool) -> list[Record]:
     """Write one source and split; the files count for nothing until the manifest names them."""
     records = []
+    kinds = {"images": phantoms.images, "masks": phantoms.masks} | (
+        {"findings": phantoms.findings} if findings else {}
+    )
     try:
-        for kind in ("images", "masks"):
+        for kind in kinds:
             (folder / source / kind).mkdir(parents=True, exist_ok=True)
-        for i, (image, mask, label) in enumerate(
-            zip(phantoms.images, phantoms.masks, phantoms.labels, strict=True)
-        ):
+        for i, label in enumerate(phantoms.labels):
             name = f"{split}_{i:04d}"
-            paths = [folder / source / kind / f"{name}.png" for kind in ("images", "masks")]
-            for path, pixels in zip(paths, (image, mask * np.uint8(255)), strict=True):
-                Image.fromarray(pixels).save(path, compress_level=3)
-            image_file, mask_file = (path.absolute() for path in paths)
-            records.append(Record(image_file, {"lungs": (mask_file,)}, CLASSES[label], split, name, source))
+            files = {kind: (folder / source / kind / f"{name}.png").absolute() for kind in kinds}
+            masks = {LUNGS: (files["masks"],)}
+            if phantoms.findings[i].any() and findings:
+                masks[FINDING] = (files["findings"],)
+            elif findings:
+                del files["findings"]
+            for kind, path in files.items():
+                pixels = kinds[kind][i]
+                grey = pixels * np.uint8(255) if pixels.dtype == bool else pixels
+                Image.fromarray(grey).save(path, compress_level=3)
+            records.append(Record(files["images"], masks, CLASSES[label], split, name, source))
     except OSError as error:
         raise MultimixError(
             f"{folder}: cannot be written to ({error.strerror or error}); free some space or "

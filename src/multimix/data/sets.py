@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multimix.config import DataConfig
-from multimix.data.manifest import read_manifest
-from multimix.data.splits import choose_classes, choose_masks, refuse_leaks, select
+from multimix.data.manifest import FINDING, read_manifest
+from multimix.data.splits import choose_classes, choose_masks, fingerprint, refuse_leaks, select
 from multimix.errors import ImageError, ManifestError, SplitError, UsageError
 from multimix.io.colour import is_in_colour
 from multimix.io.readers import read_image
@@ -36,6 +36,8 @@ class TrainingSets:
     structures: tuple[str, ...]
     channels: int = 1
     """Of the images: 1 (grey) or 3 (colour)."""
+    test: str = ""
+    """Fingerprint of the test images of these sources with their labels and masks, of which training sees no more."""
 
     def roles(self) -> Mapping[str, Sequence[Record]]:
         """Role name -> records, as written beside the run."""
@@ -70,7 +72,13 @@ def training_sets(config: DataConfig, method: Method, seed: int) -> TrainingSets
         classes=classes,
         structures=structures,
         channels=channels_of(config, used),
+        test=fingerprint_of_test(used),
     )
+
+
+def fingerprint_of_test(records: Sequence[Record]) -> str:
+    """`fingerprint` of the test images among the records, with what they are judged by."""
+    return fingerprint([record for record in records if record.split == "test"])
 
 
 def channels_of(config: DataConfig, records: Sequence[Record]) -> int:
@@ -133,7 +141,8 @@ def _classes(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
 def _structures(config: DataConfig, records: Sequence[Record]) -> tuple[str, ...]:
     if config.structures:
         return config.structures
-    return tuple(sorted({s for r in records if r.source in config.mask_source for s in r.masks}))
+    # Where the disease is tests an explanation; it is no anatomy, and few images have it.
+    return tuple(sorted({s for r in records if r.source in config.mask_source for s in r.masks} - {FINDING}))
 
 
 def _draw_classes(

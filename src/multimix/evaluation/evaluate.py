@@ -7,14 +7,13 @@ every score from that table alone, so each number can be had again from the stor
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
@@ -26,9 +25,11 @@ from multimix.io.readers import read_image, read_mask
 from multimix.io.run_folder import PER_IMAGE, SCORES
 from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json
-from multimix.metrics import classification, segmentation
-from multimix.reliability.calibration import Reliability, covered
-from multimix.types import NONE, UNKNOWN, Estimate, Prediction, Radiograph, Record, Scores, patients_known
+from multimix.metrics import per_image, segmentation
+from multimix.metrics.per_image import Scored
+from multimix.metrics.table import find
+from multimix.reliability.calibration import Reliability
+from multimix.types import UNKNOWN, Estimate, Prediction, Radiograph, Record, Scores, patients_known
 from multimix.weights.file import ModelSpec
 
 
@@ -85,7 +86,7 @@ def evaluate_source(
         raise ManifestError(_nothing_to_judge(predictor, records, classes, masks))
     if classes:  # before the model is asked, which may take a while
         labels, files = [r.label or "" for r in judged], [str(r.image) for r in judged]
-        _membership(labels, files, predictor.spec.classes, predictor.spec.multi_label)
+        per_image.members(labels, files, predictor.spec.classes, predictor.spec.multi_label)
     base = base or Path(os.path.commonpath([record.image.parent for record in judged]))
     trivial = _TrivialMasks(predictor.trivial_masks)
     radiographs = (read_image(record.image, predictor.spec.channels, force=True) for record in judged)
@@ -99,11 +100,11 @@ def evaluate_source(
             row |= _class_columns(prediction, predictor.spec.classes, record.image)
             row |= (
                 {"prediction_set": "|".join(prediction.prediction_set)}
-                if predictor.reliability.misses
+                if predictor.reliability.quantiles
                 else {}
             )
         if (
-            predictor.reliability.familiarity is not None
+            predictor.reliability.detector is not None
         ):  # and is judged all the same: a score over fewer images is another score
             row["rejected"] = int(prediction.rejected)
         for structure in structures:
@@ -204,117 +205,22 @@ def summarise(
 ) -> Scores:
     """All scores of one source and split from its per-image table, with intervals and trivial answers.
 
-    Class scores are over the images that have a label and probabilities, mask scores over those that have a
-    reference mask. Millimetres are reported only where every such image has a spacing, since a mean over some
-    of the images is another score. Raises ManifestError on a label that is not in `classes`.
+    Which images a score is over says `per_image.scored`, as does what it raises.
     """
     if len(table[["source", "split"]].drop_duplicates()) != 1:
         raise ValueError("summarise takes the images of one source and one split at a time")
-    bootstrap: Callable[..., Estimate] = partial(statistics.estimate, samples=samples, seed=seed)
-    scores: dict[str, Estimate] = {}
-    if classes and f"p_{classes[0]}" in table:
-        rows = table[(table["label"] != "") & table[f"p_{classes[0]}"].notna()]
-        if len(rows):
-            scores |= _class_scores(rows, tuple(classes), multi_label, bootstrap)
-    for structure in structures:
-        if f"dice_{structure}" in table:
-            rows = table[table[f"dice_{structure}"].notna()]
-            scores |= _mask_scores(rows, structure, bootstrap) if len(rows) else {}
-    for name in ("rejected", "refused"):  # the latter in tables of before
-        if name in table and table[name].notna().all():
-            share = partial(classification.mean, table[name].to_numpy(np.float64))
-            scores[name] = bootstrap(table["patient"].tolist(), share)
+    found = per_image.scored(table, classes, structures, multi_label=multi_label)
+    scores = {name: _with_interval(score, samples, seed) for name, score in found.items()}
     first = table.iloc[0]
     patients = table["patient"].nunique() if patients_known(table["patient"]) else 0
     return Scores(first["source"], first["split"], len(table), patients, scores)
 
 
-def _membership(
-    names: Iterable[str], images: Iterable[str], classes: tuple[str, ...], multi_label: bool
-) -> Int[np.ndarray, "N K"]:
-    """`classification.membership` of cells that name known classes, or none; ManifestError where one names another."""
-    cells = list(names)
-    known = {"", NONE, *classes} if multi_label else {"", *classes}
-    for cell, image in zip(cells, images, strict=True):
-        if unknown := [name for name in (cell.split("|") if multi_label else [cell]) if name not in known]:
-            raise ManifestError(
-                f"{image}: label {unknown[0]!r} is not among the model's classes {', '.join(classes)}. "
-                "Correct the label, or do not name this source as a class source."
-            )
-    return classification.membership(cells, classes, multi_label)
-
-
-def _class_scores(
-    rows: pd.DataFrame, classes: tuple[str, ...], multi_label: bool, bootstrap: Callable[..., Estimate]
-) -> dict[str, Estimate]:
-    member = _membership(rows["label"], rows["image"], classes, multi_label)
-    labels = member if multi_label else member.argmax(axis=1)
-    probabilities = rows[[f"p_{name}" for name in classes]].to_numpy(np.float64)
-    # What the model decided need not be the most probable class, so accuracy and F1 take its own word.
-    decided = _membership(rows["predicted"], rows["image"], classes, multi_label)
-    decided = decided.astype(np.float64)
-    # The trivial answer: this set's own base rates for every image, and so its majority class.
-    base_rates = np.tile(member.mean(axis=0), (len(rows), 1))
-    patients = rows["patient"].tolist()
-
-    def score(metric: Callable[..., classification.Score], answers: Float[np.ndarray, "N K"]) -> Estimate:
-        trivial = float(metric(labels, base_rates))
-        return bootstrap(patients, partial(metric, labels, answers), trivial=trivial)
-
-    scores = {"accuracy": score(classification.accuracy, decided)}
-    for index, name in enumerate(classes):
-        scores[f"f1_{name}"] = score(partial(classification.f1, index=index), decided)
-    scores["auc"] = score(classification.auc, probabilities)
-    if multi_label or len(classes) > 2:
-        for index, name in enumerate(classes):
-            scores[f"auc_{name}"] = score(partial(classification.auc_of_class, index=index), probabilities)
-    scores["brier"] = score(classification.brier, probabilities)
-    # Of classification.NO_INTERVAL.
-    answered, trivial = (
-        float(classification.calibration_error(labels, p)) for p in (probabilities, base_rates)
-    )
-    scores["ece"] = Estimate(answered, float("nan"), float("nan"), trivial)
-    if "prediction_set" in rows:
-        # Several names, whatever the labels; and a set names classes only.
-        inside = _membership(rows["prediction_set"], rows["image"], classes, multi_label=True)
-        scores |= _set_scores(inside, member, patients, bootstrap)
-    return scores
-
-
-def _set_scores(
-    inside: Int[np.ndarray, "N K"],
-    member: Int[np.ndarray, "N K"],
-    patients: list[str],
-    bootstrap: Callable[..., Estimate],
-) -> dict[str, Estimate]:
-    """'coverage', the share of true classes that the prediction sets hold, and 'set_size', their mean size.
-
-    The trivial answer is the set of all classes.
-    """
-    share, size = covered(inside > 0, member), inside.sum(axis=1).astype(np.float64)
-    scores = {}
-    if (has := ~np.isnan(share)).any():  # an image without a class has nothing to be covered
-        with_class = [patient for patient, one in zip(patients, has, strict=True) if one]
-        scores["coverage"] = bootstrap(with_class, partial(classification.mean, share[has]), trivial=1.0)
-    whole = float(member.shape[1])
-    return scores | {"set_size": bootstrap(patients, partial(classification.mean, size), trivial=whole)}
-
-
-def _mask_scores(
-    rows: pd.DataFrame, structure: str, bootstrap: Callable[..., Estimate]
-) -> dict[str, Estimate]:
-    patients = rows["patient"].tolist()
-    trivial: dict[str, float] = {}
-    if f"mean_mask_dice_{structure}" in rows:
-        dice = rows[f"mean_mask_dice_{structure}"].to_numpy(np.float64)
-        trivial = {"dice": float(dice.mean()), "jaccard": float((dice / (2 - dice)).mean())}
-    scores = {}
-    for name in segmentation.MASK_SCORES:
-        column = f"{name}_{structure}"
-        if column in rows and rows[column].notna().all():
-            statistic = partial(classification.mean, rows[column].to_numpy(np.float64))
-            scores[column] = bootstrap(patients, statistic, trivial=trivial.get(name))
-    return scores
+def _with_interval(score: Scored, samples: int, seed: int) -> Estimate:
+    if not score.metric.interval:
+        return Estimate(score.value, float("nan"), float("nan"), score.baseline)
+    patients = score.rows["patient"].tolist()
+    return statistics.estimate(patients, score.statistic, trivial=score.baseline, samples=samples, seed=seed)
 
 
 def write_scores(
@@ -335,8 +241,8 @@ def write_scores(
     table = pd.concat(tables, ignore_index=True)
     areas = [name for name in map(str, table) if name.startswith(("area_px_", "reference_area_px_"))]
     table = table.astype(dict.fromkeys(areas, "Int64"))  # whole numbers, also where some images have none
-    summary, per_image = folder / SCORES, folder / f"{PER_IMAGE}{suffix}"
-    write_table(per_image, table)
+    summary, images = folder / SCORES, folder / f"{PER_IMAGE}{suffix}"
+    write_table(images, table)
     for other in {".csv", ".parquet"} - {suffix}:  # of an earlier evaluation, which a reader may prefer
         (folder / f"{PER_IMAGE}{other}").unlink(missing_ok=True)
     about: dict[str, object] = {"interval": "95 % bootstrap over patients", "manifest": manifest}
@@ -346,12 +252,12 @@ def write_scores(
         with atomic_write(folder / COPY) as temporary:
             shutil.copyfile(look.log, temporary)
     write_json(summary, about | {"scores": list(scores)})
-    return summary, per_image
+    return summary, images
 
 
 def format_scores(scores: Sequence[Scores]) -> Table:
-    """Scores for the terminal: value, interval and trivial answer, a section per source and split."""
-    table = Table("images", "score", "value", "95 % interval", "trivial answer")
+    """Scores for the terminal: value, interval and baseline (majority class, thumbnail, mean mask), by source."""
+    table = Table("images", "score", "value", "95 % interval", "baseline")
     for group in scores:
         patients = f"{group.patients} patients" if group.patients else "patients not known"
         about = [f"{group.source} {group.split}", f"{group.images} images", patients]
@@ -364,7 +270,8 @@ def format_scores(scores: Sequence[Scores]) -> Table:
 
 
 def _line(name: str, item: Estimate) -> tuple[str, str, str, str]:
-    digits = 2 if name.startswith(("asd_", "hd95_")) else 3
+    known = find(name)
+    digits = known[0].digits if known is not None else 3
     value, low, high, trivial = (
         "" if x is None else "undefined" if np.isnan(x) else f"{x:.{digits}f}"
         for x in (item.value, item.low, item.high, item.trivial)

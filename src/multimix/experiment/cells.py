@@ -80,12 +80,12 @@ class Cell:
     in_domain: tuple[str, ...]
     table: pd.DataFrame
     """Per image, all sources."""
-    trivial: Mapping[tuple[str, str], float]
-    """(source, metric) -> score of the answer that needs no model."""
     versions: tuple[tuple[str, str], ...] = ()
     """Name and version of what it was trained with; empty where its run is not stored."""
     trials: int | None = None
     """How many settings its method was tuned over; None where that is not recorded."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """Class source -> AUC of thumbnails, or chance where that is more."""
     looks: Mapping[str, int] = field(default_factory=dict)
     """Source -> which look at its sealed test images this was; empty where they are not sealed."""
 
@@ -168,9 +168,9 @@ def _read_cell(folder: Path) -> Cell:
             tuple(about["mask_sources"]) if flags.segment else (),
             tuple(about["in_domain"]),
             _read_table(folder / f"{PER_IMAGE}.parquet"),
-            _trivial(scores),
             _versions(folder / "run" / FACTS),
             tuning_trials(folder, about),
+            _floors(scores),
             _looks(scores),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -203,13 +203,9 @@ def _read_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def _trivial(scores: Mapping[str, Any]) -> dict[tuple[str, str], float]:
-    return {
-        (group["source"], name): float(metric["trivial"])
-        for group in scores["scores"]
-        for name, metric in group["metrics"].items()
-        if metric.get("trivial") is not None
-    }
+def _floors(scores: Mapping[str, Any]) -> dict[str, float]:
+    each = {group["source"]: group["metrics"].get("auc", {}).get("trivial") for group in scores["scores"]}
+    return {source: float(auc) for source, auc in each.items() if auc is not None}
 
 
 def _looks(scores: Mapping[str, Any]) -> dict[str, int]:

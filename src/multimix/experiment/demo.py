@@ -15,8 +15,8 @@ from multimix.data.manifest import read_manifest
 from multimix.data.phantom import write_dataset
 from multimix.data.splits import select
 from multimix.evaluation.evaluate import evaluate_source, write_scores
+from multimix.inference.load import load
 from multimix.inference.predict_files import Summary, predict_files
-from multimix.inference.predictor import load
 from multimix.recipes import recipe
 from multimix.training.trainer import Progress, train
 from multimix.types import Estimate, Report, Scores

@@ -74,7 +74,7 @@ class PublishedRow:
 @cache
 def rows() -> tuple[PublishedRow, ...]:
     """All 108 rows in the order of the tables."""
-    text = (files("multimix.experiment.spec") / "published.csv").read_text("utf-8")
+    text = (files("multimix.experiment") / "published.csv").read_text("utf-8")
     return tuple(_row(line) for line in csv.DictReader(text.splitlines()))
 
 

@@ -32,8 +32,10 @@ from multimix.data.seal import check_part, check_writable, find_seal, open_look,
 from multimix.data.splits import select
 from multimix.errors import MultimixError, UsageError
 from multimix.evaluation.evaluate import evaluate_source, write_scores
+from multimix.evaluation.thumbnail import with_floor
 from multimix.experiment.spec import Cell, Spec
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.locks import folder_lock
 from multimix.io.overlay import overlay
 from multimix.io.readers import read_image, read_mask
@@ -134,7 +136,7 @@ def _run_cells(
 def _keep_spec(spec: Spec, out: Path) -> None:
     file = out / SPEC
     if file.is_file():
-        if file.read_text("utf-8") != spec.to_yaml():
+        if Spec.read(file).to_yaml() != spec.to_yaml():
             raise UsageError(f"{file}: another spec began here. Choose another --out, or give that spec.")
         return
     if out.is_dir() and any(out.iterdir()):
@@ -231,17 +233,20 @@ def run_cell(
         by=f"benchmark {out.resolve().name}",
         plan=plan_of(spec.to_yaml()),
     )
-    judged = [
-        evaluate_source(
+    judged = []
+    for source in dict.fromkeys((*by_class, *by_mask)):
+        known = select(records, (source,), "test")
+        scores, table = evaluate_source(
             predictor,
-            select(records, (source,), "test"),
+            known,
             classes=source in by_class,
             masks=source in by_mask,
             base=base,
             progress=heed,
         )
-        for source in dict.fromkeys((*by_class, *by_mask))
-    ]
+        if source in by_class:
+            scores = with_floor(scores, trainer.prepared.sets.labelled_classes, known, predictor.spec)
+        judged.append((scores, table))
     write_scores(folder, [s for s, _ in judged], [t for _, t in judged], look=look, suffix=".parquet")
     for source in set(spec.shown) & {*by_class, *by_mask}:
         known = select(records, (source,), "test")

@@ -123,6 +123,7 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     job, prediction, radiograph = answer.job, answer.prediction, answer.radiograph
     row: dict[str, Any] = {"path": job.source.name, "status": answer.status, "error": answer.error}
     row["rejection"] = "" if prediction is None else prediction.rejection
+    row["note"] = "" if prediction is None else prediction.note
     if prediction is None or radiograph is None or answer.status == "rejected":
         return row
     if answer.header is not None and writer.algorithm is not None:
@@ -182,7 +183,7 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
     units = ("px", "mm2") if has_spacing else ("px",)
     areas = [f"area_{unit}_{name}" for unit in units for name in predictor.spec.structures]
     note = ["spacing_note"] if has_spacing else []
-    sets = ["prediction_set"] if predictor.reliability.misses else []
+    sets = ["prediction_set"] if predictor.reliability.quantiles else []
     objects = ["dicom"] if "dicom" in formats else []
     return [
         "path",
@@ -196,5 +197,6 @@ def columns_for(predictor: Predictor, formats: Collection[str], has_spacing: boo
         "overlay",
         *objects,
         "rejection",
+        "note",
         "error",
     ]

@@ -3,23 +3,21 @@
 What computes the network is a backend; everything before and after it is NumPy.
 """
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
-from multimix.errors import UsageError, needs_extra
+from multimix.errors import UsageError
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
 from multimix.reliability.content import not_a_film
 from multimix.types import NONE, Prediction, Radiograph
-from multimix.weights.file import ModelSpec, read_weights
+from multimix.weights.file import ModelSpec
 
 _In = TypeVar("_In")
 
@@ -118,9 +116,9 @@ class Predictor:
 
         No pass of the network is needed for it.
         """
-        familiarity = self.reliability.familiarity
-        unlike = [""] * len(radiographs) if familiarity is None else familiarity.refusals(images)
-        if familiarity is not None and self.spec.channels == 1:
+        detector = self.reliability.detector
+        unlike = [""] * len(radiographs) if detector is None else detector.rejections(images)
+        if detector is not None and self.spec.channels == 1:
             unlike = [not_a_film(one) or why for one, why in zip(radiographs, unlike, strict=True)]
         return [one.against or why for one, why in zip(radiographs, unlike, strict=True)]
 
@@ -160,21 +158,6 @@ class Predictor:
             note=radiograph.note,
             rejection=rejection,
         )
-
-
-def load(path: str | os.PathLike[str], device: str = "cpu", *, precision: str = "32-true") -> Predictor:
-    """Read the predictor of a run folder (its best weights), a weights file or the name of shipped weights.
-
-    Raises CheckpointError where it cannot be used and UsageError where there is no such `device` or `precision`, or
-    where torch is not installed.
-    """
-    if precision not in ("32-true", "bf16-mixed"):
-        raise UsageError(f"--precision: expected 32-true or bf16-mixed, got {precision!r}.")
-    file = read_weights(Path(path))
-    with needs_extra(f"{path}: to compute these weights", "train"):
-        from multimix.inference.torch_backend import TorchBackend
-    backend = TorchBackend.read(file, str(device), precision)
-    return Predictor(file.spec, backend, file.trivial_masks, file.reliability or Reliability())
 
 
 def _saliency(saliency: Float[np.ndarray, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from multimix.errors import UsageError
 from multimix.inference.predictor import Outputs, Predictor
-from multimix.networks.load import arrays, network
+from multimix.networks.load import arrays
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.weights.file import ModelSpec, WeightsFile, digest
@@ -29,7 +29,7 @@ class TorchBackend:
     @classmethod
     def read(cls, file: WeightsFile, device: str, precision: str) -> "TorchBackend":
         """The network of a weights file. CheckpointError where it does not fit, UsageError for the device."""
-        model = network(file)
+        model = MultiMix.from_file(file)
         try:
             return cls(model.to(device), torch.device(device), precision)
         except (RuntimeError, AssertionError) as error:

@@ -1,7 +1,7 @@
 """The files of a run folder, of an evaluation and of a benchmark's cell: the one place that knows their names.
 
     RUN/config.yaml     the resolved configuration
-    RUN/run.json        versions, data fingerprints, sizes
+    RUN/run.json        versions, machine, data fingerprints, sizes
     RUN/split.csv       which image played which role
     RUN/log.jsonl       losses and validation scores by step
     scores.json         scores by source and split, beside

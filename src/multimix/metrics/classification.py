@@ -3,7 +3,8 @@
 Scores take `labels`, class indices (N,), or 0/1 (N, K) where labels are not exclusive, and `probabilities` (N,
 K) float64. Each also takes `weights` (R, N): how often image n occurs in resample r. It then returns one score
 per resample (R,), which is what the bootstrap needs; without weights it returns one number. An integer weight w
-gives exactly the score of a data set in which the image occurs w times.
+gives exactly the score of a data set in which the image occurs w times. A probability that is not finite is a
+MultimixError: sorted or compared it would pass for a sure answer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,10 +12,16 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from multimix.errors import MultimixError
+
 Labels = Int[np.ndarray, " N"] | Int[np.ndarray, "N K"]
 Probabilities = Float[np.ndarray, "N K"]
 Weights = Float[np.ndarray, "R N"] | None
 Score = float | Float[np.ndarray, " R"]
+
+NONE = "none"
+"""Label and answer for an image that shows no class; where classes are exclusive it is the name of a class like any
+other."""
 
 
 def membership(cells: Iterable[str], classes: Sequence[str], multi_label: bool) -> Int[np.ndarray, "N K"]:
@@ -35,6 +42,16 @@ def mean(values: Float[np.ndarray, " N"], weights: Weights = None) -> Score:
     return each @ values / each.sum(axis=-1)
 
 
+def _finite(probabilities: Probabilities) -> Probabilities:
+    broken = int((~np.isfinite(probabilities)).any(axis=1).sum())
+    if broken:
+        raise MultimixError(
+            f"{broken} of {len(probabilities)} images {'has' if broken == 1 else 'have'} a probability that is not a "
+            "finite number, expected numbers in [0, 1]. The model's weights or the table are damaged; use others."
+        )
+    return probabilities
+
+
 def truth(labels: Labels, classes: int) -> Int[np.ndarray, "N K"]:
     """1 where the image has the class."""
     return labels if labels.ndim == 2 else np.eye(classes, dtype=int)[labels]
@@ -43,8 +60,8 @@ def truth(labels: Labels, classes: int) -> Int[np.ndarray, "N K"]:
 def decisions(labels: Labels, probabilities: Probabilities) -> Int[np.ndarray, "N K"]:
     """1 where the answer says the class: the most probable, or all >= 0.5 where not exclusive."""
     if labels.ndim == 2:
-        return (probabilities >= 0.5).astype(int)
-    return truth(probabilities.argmax(axis=1), probabilities.shape[1])
+        return (_finite(probabilities) >= 0.5).astype(int)
+    return truth(_finite(probabilities).argmax(axis=1), probabilities.shape[1])
 
 
 def accuracy(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
@@ -72,6 +89,36 @@ def f1(labels: Labels, probabilities: Probabilities, weights: Weights = None, *,
     return 2 * hits / np.where(total > 0, total, 1)
 
 
+def balanced_accuracy(labels: Labels, probabilities: Probabilities, weights: Weights = None) -> Score:
+    """Mean over classes of the share of its images that are told to have it [Brodersen et al., ICPR 2010].
+
+    It sees an answer that leans to the commoner class, which accuracy rewards. nan where no image has some class.
+    Where labels are not exclusive the absence of each class counts as one more class.
+    """
+    member, said = truth(labels, probabilities.shape[1]), decisions(labels, probabilities)
+    if labels.ndim == 2:
+        member, said = (np.concatenate([x, 1 - x], axis=1) for x in (member, said))
+    return _mean_over_classes(member * said, member, weights)
+
+
+def _mean_over_classes(
+    values: Float[np.ndarray, "N K"] | Int[np.ndarray, "N K"],
+    member: Int[np.ndarray, "N K"],
+    weights: Weights,
+) -> Score:
+    """Mean over classes of the mean of the images that have it; nan where a class has none."""
+    each = _per_resample(weights, len(member))
+    counts = each @ member
+    return (each @ values / np.where(counts > 0, counts, np.nan)).mean(axis=-1)
+
+
+def covered(
+    inside: Bool[np.ndarray, "N K"] | Int[np.ndarray, "N K"], member: Int[np.ndarray, "N K"]
+) -> Float[np.ndarray, " N"]:
+    """Per image the share of its true classes that its prediction set holds; nan where it has none."""
+    return (inside * member).sum(axis=1) / np.where(member.any(axis=1), member.sum(axis=1), np.nan)
+
+
 def auc_of_class(
     labels: Labels, probabilities: Probabilities, weights: Weights = None, *, index: int
 ) -> Score:
@@ -80,7 +127,7 @@ def auc_of_class(
     The share of (positive, negative) pairs that the probability orders rightly, a tie counting half
     [Hanley and McNeil, Radiology 143 (1982) 29-36].
     """
-    scores = probabilities[:, index]
+    scores = _finite(probabilities)[:, index]
     order = np.argsort(scores, kind="stable")
     positive = truth(labels, probabilities.shape[1])[order, index]
     each = _per_resample(weights, len(labels))[..., order]
@@ -113,7 +160,7 @@ def brier(labels: Labels, probabilities: Probabilities, weights: Weights = None)
     With two exclusive classes this is twice the (p - y)^2 of the positive one. Where labels are not exclusive
     each class counts as such a pair, (1 - p, p), and the score is the mean over classes.
     """
-    squared = (probabilities - truth(labels, probabilities.shape[1])) ** 2
+    squared = (_finite(probabilities) - truth(labels, probabilities.shape[1])) ** 2
     return mean(2 * squared.mean(axis=1) if labels.ndim == 2 else squared.sum(axis=1), weights)
 
 
@@ -124,14 +171,12 @@ def balanced_log_loss(labels: Labels, probabilities: Probabilities, weights: Wei
     the class that was commoner in training. nan where no image has some class. Where labels are not exclusive the
     absence of each class counts as one more class, with 1 - p_k.
     """
-    member = truth(labels, probabilities.shape[1])
+    member = truth(labels, _finite(probabilities).shape[1])
     if labels.ndim == 2:
         member = np.concatenate([member, 1 - member], axis=1)
         probabilities = np.concatenate([probabilities, 1 - probabilities], axis=1)
     losses = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny)) * member
-    each = _per_resample(weights, len(labels))
-    counts = each @ member
-    return (each @ losses / np.where(counts > 0, counts, np.nan)).mean(axis=-1)
+    return _mean_over_classes(losses, member, weights)
 
 
 def _calibration_error(
@@ -143,11 +188,6 @@ def _calibration_error(
     gaps[np.arange(len(right)), bin_of] = right - confidence
     each = _per_resample(weights, len(right))
     return np.abs(each @ gaps).sum(axis=-1) / each.sum(axis=-1)
-
-
-NO_INTERVAL = ("ece",)
-"""Scores of which few images show too much, and their resamples still more: no bootstrap holds the calibration error
-(docs/statistics.md)."""
 
 
 def calibration_error(

@@ -11,9 +11,6 @@ from jaxtyping import Bool, Float, Int
 
 Mask = Bool[np.ndarray, "H W"]
 
-MASK_SCORES = ("dice", "jaccard", "precision", "recall", "ssim", "asd_px", "hd95_px", "asd_mm", "hd95_mm")
-"""Of each structure, as tables name them before `_<structure>`."""
-
 
 def _share(part: int, whole: int, empty: float) -> float:
     return part / whole if whole else empty

@@ -10,6 +10,7 @@ normalised faster; on a CUDA device by kernels of our own, see `fused`.
 """
 
 import functools
+import subprocess
 import warnings
 from types import ModuleType
 
@@ -47,7 +48,8 @@ def _kernels() -> ModuleType | None:
         from multimix.networks import fused
 
         fused.pool(torch.zeros(1, 1, 2, 2, device="cuda"))
-    except Exception as reason:  # whatever imports, compilers, linkers and drivers raise
+    # What a missing Triton, compiler, linker or driver raise. A kernel that does not compile is a mistake of ours.
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as reason:
         warnings.warn(
             f"Triton cannot compile kernels here ({reason}), so training on this device is slower. Install triton, "
             "a C compiler and Python's headers.",

@@ -17,8 +17,6 @@ from multimix.reliability.calibration import Reliability
 from multimix.weights.file import (
     UNFIT,
     ModelSpec,
-    WeightsFile,
-    not_weights,
     read_weights,
     short,
     write_weights,
@@ -38,37 +36,13 @@ class LoadedModel:
     """How far the answers may be believed; None in a file that was written before that was measured."""
 
 
-def build(spec: ModelSpec) -> MultiMix:
-    """The network of a spec, with initial weights from torch's global generator."""
-    # A head that the method does not use exists all the same, with the least it can have.
-    return MultiMix(
-        spec.channels,
-        max(len(spec.classes), 1),
-        max(len(spec.structures), 1),
-        widths=spec.widths,
-        p=spec.dropout,
-        bridge=spec.bridge,
-        locate=spec.locate,
-    )
-
-
-def network(file: WeightsFile) -> MultiMix:
-    """The network of a weights file, in evaluation mode; CheckpointError where the weights do not fit its spec."""
-    try:
-        model = build(file.spec)
-        model.load_state_dict({name: torch.from_numpy(values) for name, values in file.network.items()})
-    except UNFIT as error:
-        raise not_weights(file.path, error) from error
-    return model.eval().requires_grad_(False)
-
-
 def load_model(path: Path) -> LoadedModel:
     """The network of a run folder (its best weights), of a weights file, or of the name of shipped weights.
 
     CheckpointError where there is none, or where it is damaged or of another kind.
     """
     file = read_weights(path)
-    return LoadedModel(network(file), file.spec, file.trivial_masks, file.reliability)
+    return LoadedModel(MultiMix.from_file(file), file.spec, file.trivial_masks, file.reliability)
 
 
 def save_model(

@@ -28,6 +28,7 @@ from multimix.networks.layers import (
 )
 from multimix.networks.outputs import ModelOutput, TaskLogits
 from multimix.networks.saliency import input_gradient
+from multimix.weights.file import UNFIT, ModelSpec, WeightsFile, not_weights, read_weights
 
 
 class Block(nn.Module):
@@ -175,9 +176,31 @@ class MultiMix(nn.Module):
         Every parameter requires a gradient, which those of `multimix.load(path).model` do not. Dropout is an argument
         of each call, as ever. Raises CheckpointError where there are no such weights.
         """
-        from multimix.networks.load import load_model  # which builds networks, so it knows this module
+        return cls.from_file(read_weights(Path(path))).requires_grad_(True).train()
 
-        return load_model(Path(path)).model.requires_grad_(True).train()
+    @classmethod
+    def from_file(cls, file: WeightsFile) -> "MultiMix":
+        """The network of a weights file, in evaluation mode and frozen; CheckpointError where they do not fit."""
+        try:
+            model = cls.from_spec(file.spec)
+            model.load_state_dict({name: torch.from_numpy(values) for name, values in file.network.items()})
+        except UNFIT as error:
+            raise not_weights(file.path, error) from error
+        return model.eval().requires_grad_(False)
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> "MultiMix":
+        """The network of a spec, with initial weights from torch's global generator."""
+        # A head that the method does not use exists all the same, with the least it can have.
+        return cls(
+            spec.channels,
+            max(len(spec.classes), 1),
+            max(len(spec.structures), 1),
+            widths=spec.widths,
+            p=spec.dropout,
+            bridge=spec.bridge,
+            locate=spec.locate,
+        )
 
     def train(self, mode: bool = True) -> "MultiMix":
         """`nn.Module.train`; UsageError for a network that cannot learn, since none of its parameters may change."""
@@ -219,6 +242,21 @@ class MultiMix(nn.Module):
                 features = self.encoder(images, rng, first=features[0])
                 classes, location = self._classes(features[-1])
         return TaskLogits(classes, self.decoder(features, bridge, rng), location)
+
+    def guided(
+        self, images: Float[Tensor, "B C H W"], maps: Sequence[Float[Tensor, "B C H W"]]
+    ) -> list[Float[Tensor, "B S H W"]]:
+        """Mask logits, dropout off, where the bridge is fed each of `maps` in place of the network's own map.
+
+        UsageError where the network has no bridge.
+        """
+        self._check(images)
+        if self.bridge is None:
+            raise UsageError(
+                "This network has no bridge, so no map guides its masks. Name a method that has one."
+            )
+        features = self.encoder(images)
+        return [self.decoder(features, self.bridge(images, given)) for given in maps]
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
         """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`.

@@ -10,7 +10,8 @@ from pathlib import Path
 from pydicom.dataset import Dataset
 
 from multimix.errors import ImageError
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.dicom.objects import Algorithm, algorithm_of, answer_objects, is_ours
 from multimix.io.dicom.read import read_header
 from multimix.io.readers import read_image_bytes

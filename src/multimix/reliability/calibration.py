@@ -2,8 +2,8 @@
 
 temperature   divides the class logits so that probabilities come true [Guo et al., ICML 2017, arXiv:1706.04599]
 thresholds    the operating point: class k is decided by arg max p_k / t_k
-misses        split-conformal prediction sets at a stated coverage [Angelopoulos and Bates, arXiv:2107.07511]
-familiarity   what images the model knows look like; what is too far from them is refused
+quantiles     of split-conformal prediction sets at a stated coverage [Angelopoulos and Bates, arXiv:2107.07511]
+detector      of out-of-distribution images: what is too far from the training images is rejected
 
 Each is left neutral where validation has too few images to say it.
 """
@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from multimix.reliability.ood import Familiarity
+from multimix.reliability.ood import Detector
 
 COVERAGE = 0.9
 """Share of images whose true class the prediction set is meant to hold."""
 ENOUGH = 20
 """Validation images of a class below which nothing is concluded about it."""
+
+_RENAMED = {"misses": "quantiles", "familiarity": "detector"}
+"""What files of version 0.1.0 call these."""
 
 Labels = Int[np.ndarray, " N"] | Int[np.ndarray, "N K"]
 Values = Float[np.ndarray, "N K"]
@@ -39,9 +42,9 @@ class Reliability:
     Empty: 1/K and 1/2."""
     coverage: float = COVERAGE
     """Of the prediction sets, in (0, 1)."""
-    misses: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
     """Per class the largest 1 - p_k with which it still belongs to the set; empty where sets are not known."""
-    familiarity: Familiarity | None = None
+    detector: Detector | None = None
     """None where nothing is refused."""
 
     def probabilities(self, logits: Values, multi_label: bool) -> Values:
@@ -66,43 +69,44 @@ class Reliability:
         A set of exclusive classes always holds the decided one, so it is never empty and covers at least as often as
         the decision is right. Where classes are not exclusive an empty set rules every class out.
         """
-        if not self.misses:
+        if not self.quantiles:
             return np.zeros(probabilities.shape, dtype=bool)
-        inside = 1 - probabilities <= np.array(self.misses)
+        inside = 1 - probabilities <= np.array(self.quantiles)
         return inside if multi_label else inside | self.decide(probabilities, multi_label)
 
     def pack(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Numbers for a JSON header, and arrays by name."""
-        numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "familiarity"}
-        if self.familiarity is None:
+        numbers = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "detector"}
+        if self.detector is None:
             return numbers, {}
-        more, tensors = self.familiarity.pack()
-        return numbers | {"familiarity": more}, tensors
+        more, tensors = self.detector.pack()
+        return numbers | {"detector": more}, tensors
 
     @classmethod
     def unpack(cls, numbers: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Reliability":
         """The inverse of `pack`; ValueError, TypeError or LookupError where something is missing or impossible."""
-        familiarity = None
-        if numbers.get("familiarity") is not None:
-            familiarity = Familiarity.unpack(numbers["familiarity"], tensors)
+        numbers = {_RENAMED.get(name, name): value for name, value in numbers.items()}
+        detector = None
+        if numbers.get("detector") is not None:
+            detector = Detector.unpack(numbers["detector"], tensors)
         return cls(
             temperature=float(numbers["temperature"]),
             thresholds=tuple(map(float, numbers["thresholds"])),
             coverage=float(numbers["coverage"]),
-            misses=tuple(map(float, numbers["misses"])),
-            familiarity=familiarity,
+            quantiles=tuple(map(float, numbers["quantiles"])),
+            detector=detector,
         )
 
     def check(self, classes: int) -> None:
         """ValueError where the numbers cannot be those of a model with so many classes."""
-        values = (self.temperature, *self.thresholds, *self.misses, self.coverage)
+        values = (self.temperature, *self.thresholds, *self.quantiles, self.coverage)
         if not all(map(math.isfinite, values)) or self.temperature <= 0 or not 0 < self.coverage < 1:
             raise ValueError(f"temperature {self.temperature}, coverage {self.coverage}")
-        if any(not 0 < t < 1 for t in self.thresholds) or any(not 0 <= m <= 1 for m in self.misses):
-            raise ValueError(f"thresholds {self.thresholds}, misses {self.misses}")
-        if len(self.thresholds) not in (0, classes) or len(self.misses) not in (0, classes):
+        if any(not 0 < t < 1 for t in self.thresholds) or any(not 0 <= m <= 1 for m in self.quantiles):
+            raise ValueError(f"thresholds {self.thresholds}, quantiles {self.quantiles}")
+        if len(self.thresholds) not in (0, classes) or len(self.quantiles) not in (0, classes):
             raise ValueError(
-                f"{len(self.thresholds)} thresholds, {len(self.misses)} misses, {classes} classes"
+                f"{len(self.thresholds)} thresholds, {len(self.quantiles)} quantiles, {classes} classes"
             )
 
 
@@ -117,7 +121,7 @@ def measure_classes(logits: Values, labels: Labels) -> Reliability:
     probabilities = made.probabilities(logits, multi_label)
     rare = np.minimum(member.sum(axis=0), (~member).sum(axis=0))
     thresholds: tuple[float, ...] = ()
-    misses: tuple[float, ...] = ()
+    quantiles: tuple[float, ...] = ()
     if multi_label:
         columns = zip(probabilities.T, member.T, rare, strict=True)
         thresholds = tuple(best_threshold(p, y) if n >= ENOUGH else 0.5 for p, y, n in columns)
@@ -125,10 +129,10 @@ def measure_classes(logits: Values, labels: Labels) -> Reliability:
         upper = best_threshold(probabilities[:, 1], member[:, 1])
         thresholds = (1 - upper, upper)
     if member.sum(axis=0).min() >= ENOUGH:
-        misses = tuple(
+        quantiles = tuple(
             conformal_quantile(1 - p[y], COVERAGE) for p, y in zip(probabilities.T, member.T, strict=True)
         )
-    return dataclasses.replace(made, thresholds=thresholds, misses=misses)
+    return dataclasses.replace(made, thresholds=thresholds, quantiles=quantiles)
 
 
 def best_temperature(logits: Values, labels: Labels) -> float:
@@ -192,11 +196,6 @@ def conformal_quantile(scores: Float[np.ndarray, " N"], coverage: float) -> floa
     """
     rank = math.ceil((len(scores) + 1) * coverage)
     return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else 1.0
-
-
-def covered(inside: Bool[np.ndarray, "N K"], member: Int[np.ndarray, "N K"]) -> Float[np.ndarray, " N"]:
-    """Per image the share of its true classes that its prediction set holds; nan where it has none."""
-    return (inside & (member > 0)).sum(axis=1) / np.where(member.any(axis=1), member.sum(axis=1), np.nan)
 
 
 def names(inside: Bool[np.ndarray, " K"], classes: Sequence[str]) -> tuple[str, ...]:

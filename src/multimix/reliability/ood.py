@@ -103,7 +103,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class Detector:
     """What training images look like, and the limits for new ones."""
 
     whole: Gaussian
@@ -115,7 +115,7 @@ class Familiarity:
     part: float
     """The largest ratio that is accepted of that distance to the one from `cut_outs`."""
 
-    def refusals(self, images: Float[np.ndarray, "B C H W"]) -> list[str]:
+    def rejections(self, images: Float[np.ndarray, "B C H W"]) -> list[str]:
         """Per image (values in [0, 1]) why it is refused, in plain words; empty where it is accepted."""
         vectors = thumbnails(images)
         measured = zip(
@@ -157,7 +157,7 @@ class Familiarity:
         return limits, self.whole.pack("whole") | self.cut_outs.pack("cut_outs")
 
     @classmethod
-    def unpack(cls, limits: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Familiarity":
+    def unpack(cls, limits: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> "Detector":
         """The inverse of `pack`; ValueError, TypeError or LookupError where something is missing or misshapen."""
         far, turned, part = (float(limits[name]) for name in ("far", "turned", "part"))
         if not (far > 0 and turned > 0 and part > 0):
@@ -226,7 +226,7 @@ def cut_outs(
     return boxes
 
 
-def learn_familiarity(training: Vectors, parts: Vectors, validation: Sequence[Vectors]) -> Familiarity | None:
+def fit_detector(training: Vectors, parts: Vectors, validation: Sequence[Vectors]) -> Detector | None:
     """Describe the thumbnails of training images and of their cut-outs; validation thumbnails set the limits.
 
     `validation` is given by kind of image, and each limit is that of the kind that lies furthest out. None with fewer
@@ -238,14 +238,14 @@ def learn_familiarity(training: Vectors, parts: Vectors, validation: Sequence[Ve
         return None
     if min(training.var(axis=0).sum(), parts.var(axis=0).sum()) < 1e-6:
         return None
-    learned = Familiarity(Gaussian.fit(training), Gaussian.fit(parts), far=1.0, turned=1.0, part=1.0)
+    learned = Detector(Gaussian.fit(training), Gaussian.fit(parts), far=1.0, turned=1.0, part=1.0)
     far, turned, part = [], [], []
     for kind in kinds:
         whole = learned.whole.distances(kind)
         far.append(np.quantile(whole, QUANTILE))
         turned.append(np.quantile(whole / learned._others(kind).min(axis=1), QUANTILE))
         part.append(np.quantile(whole / learned.cut_outs.distances(kind), QUANTILE))
-    return Familiarity(
+    return Detector(
         learned.whole,
         learned.cut_outs,
         far=float(ROOM_FAR * max(far)),

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from multimix.experiment import published
 from multimix.experiment.cells import Benchmark, Setting
+from multimix.metrics.table import ranked_by, title
 from multimix.report import pictures, scores
 from multimix.report.document import Table, number
-from multimix.report.grid import Grid, title
+from multimix.report.grid import Grid
 
 UNKNOWN = "not recorded"
 
@@ -86,8 +87,9 @@ def _within(budget: tuple[str, str], other: tuple[str, str]) -> bool:
 
 
 def _strongest(grid: Grid, settings: Sequence[Setting], source: str, metric: str) -> Setting | None:
-    known = [s for s in settings if (s, source, metric) in grid]
-    return max(known, key=lambda s: grid[s, source, metric].estimate.value, default=None)
+    by = ranked_by(metric)
+    known = [s for s in settings if {(s, source, metric), (s, source, by)} <= set(grid)]
+    return max(known, key=lambda s: grid[s, source, by].estimate.value, default=None)
 
 
 def _cells(

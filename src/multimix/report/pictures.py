@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from multimix.experiment import published
 from multimix.experiment.cells import Benchmark, Cell, Setting
 from multimix.metrics import classification
+from multimix.metrics.table import title
 from multimix.recipes import METHODS
 from multimix.report import scores
 from multimix.report.document import Panel, Pictures, Table, number
@@ -24,7 +25,7 @@ from multimix.report.figures.classes import (
 from multimix.report.figures.masks import agreement, area_difference, bland_altman, dice_boxes
 from multimix.report.figures.overview import Difference, Point, budgets, differences, dots
 from multimix.report.figures.style import svg
-from multimix.report.grid import Grid, class_rows, mask_rows, sources, title
+from multimix.report.grid import Grid, class_rows, mask_rows, sources
 from multimix.report.questions import Answer
 
 
@@ -82,12 +83,16 @@ def overview(benchmark: Benchmark, grid: Grid, domain: str) -> list[Panel]:
 def _lines(grid: Grid, source: str, metric: str) -> dict[str, float]:
     lines = {}
     if (value := scores.trivial(grid, source, metric)) is not None:
-        lines["mean mask" if metric.startswith("dice") else "chance" if metric == "auc" else "majority"] = (
-            value
-        )
+        lines[
+            "mean mask" if metric.startswith("dice") else _floor(value) if metric == "auc" else "majority"
+        ] = value
     if (source, metric) == ("jsrt", "dice_lungs"):
         lines["second human"] = published.OBSERVER_DICE
     return lines
+
+
+def _floor(auc: float) -> str:
+    return "thumbnail" if auc > 0.5 else "chance"
 
 
 def _point(grid: Grid, domain: str, setting: Setting, source: str, metric: str) -> Point:

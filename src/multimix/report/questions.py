@@ -8,8 +8,9 @@ from pathlib import Path
 from multimix.evaluation.compare import Comparison, Group, compare, with_holm
 from multimix.evaluation.compare.groups import group
 from multimix.experiment.cells import Benchmark, Cell, Setting
+from multimix.metrics.table import metric_of, ranked_by, title
 from multimix.recipes import ABLATIONS, METHODS
-from multimix.report.grid import Grid, title
+from multimix.report.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ QUESTIONS = (
     Question(
         "both-tasks",
         "Does learning both tasks in one model help?",
-        (("umtl", "enc"), ("umtl", "u-net")),
+        (("umtl", "enc"), ("umtl", "u-net"), ("umtl-s", "u-net")),
     ),
     Question(
         "multimix", "How does MultiMix compare with the strongest supervised method?", (("multimix", ""),)
@@ -117,7 +118,7 @@ def answers(
                 groups[folders] = group(folders)
             sides.append(groups[folders])
         (result,), _ = compare(sides[0], sides[1], (metric,), (source,))
-        result = replace(result, name_a=first.of.name, name_b=second.of.name, metric=title(metric, names))
+        result = replace(result, name_a=first.of.name, name_b=second.of.name, title=title(metric, names))
         found.append(Answer(question, first, second, source, metric, result))
         if progress is not None:
             progress(done, len(wanted))
@@ -158,8 +159,7 @@ def _wanted(
 
 def _scores(grid: Grid, setting: Setting) -> list[tuple[str, str]]:
     """(source, metric) of the scores that the questions are about, where they are defined."""
-    about = ("auc", "accuracy")
-    mine = [(s, m) for known, s, m in grid if known == setting and (m in about or m.startswith("dice_"))]
+    mine = [(s, m) for known, s, m in grid if known == setting and metric_of(m).main]
     return [key for key in mine if not math.isnan(grid[setting, *key].estimate.value)]
 
 
@@ -180,16 +180,11 @@ def best_supervised(grid: Grid, first: Setting, source: str, metric: str) -> Set
     Whatever method the grid has that learns from labelled images alone is one. Chosen on the test images, so the
     choice favours the supervised side.
     """
-    known = [setting for setting, s, m in grid if (s, m) == (source, metric)]
-    partners = [_partner(known, first, name) for name, row in METHODS.items() if row.supervised]
-    best: Setting | None = None
-    for partner in partners:
-        if partner is not None and (
-            best is None
-            or grid[partner, source, metric].estimate.value > grid[best, source, metric].estimate.value
-        ):
-            best = partner
-    return best
+    by = ranked_by(metric)
+    known = [setting for setting, s, m in grid if (s, m) == (source, by)]
+    partners = (_partner(known, first, name) for name, row in METHODS.items() if row.supervised)
+    there = [partner for partner in partners if partner is not None]
+    return max(there, key=lambda partner: grid[partner, source, by].estimate.value, default=None)
 
 
 def _paired(first: Sequence[Cell], second: Sequence[Cell]) -> list[tuple[Cell, Cell]]:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from multimix import __version__
 from multimix.experiment import published
 from multimix.experiment.cells import Benchmark
+from multimix.metrics.table import title
 from multimix.report import pictures, scores
 from multimix.report.baselines import baseline_table, effort, supervised
 from multimix.report.data_card import data_card
@@ -24,7 +25,7 @@ from multimix.report.document import (
     number,
     with_interval,
 )
-from multimix.report.grid import Grid, title
+from multimix.report.grid import Grid
 from multimix.report.looks import looks
 from multimix.report.questions import QUESTIONS, UNDECIDED, VERDICTS, Answer, Question
 

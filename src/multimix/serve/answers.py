@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -22,24 +22,11 @@ from multimix.io.limits import explained
 from multimix.io.overlay import overlay
 from multimix.io.readers import is_dicom
 from multimix.serve.decode import NAME, sentence
+from multimix.serve.patient import header_of
+from multimix.serve.wanted import Format, Wanted
 from multimix.types import Prediction, Radiograph
 
-Format = Literal["json", "mask", "overlay", "saliency", "dicom"]
 NOTICE = "Not for clinical use."
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the client asked for."""
-
-    format: Format = "json"
-    mask: bool = False
-    saliency: bool = False
-    overlay: bool = False
-    image: bool = False
-    """These four: as base64 PNG in the JSON."""
-    stability: bool = False
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,11 +49,14 @@ def failed(name: str, reason: str) -> Answer:
     return Answer({"name": name, "status": "failed", "error": reason})
 
 
-def rejected(name: str, prediction: Prediction) -> Answer:
-    """The answer for an image that the model is not for."""
+def rejected(
+    name: str, data: bytes, radiograph: Radiograph, prediction: Prediction, wanted: Wanted
+) -> Answer:
+    """The answer for an image that the model is not for: why, and what the client wants to see of the image."""
     reason = sentence(prediction.rejection)
     error = f"{reason}; check the image, or use force=true"
-    return Answer({"name": name, "status": "rejected", "rejection": reason, "error": error})
+    line = {"name": name, "status": "rejected", "rejection": reason, "error": error}
+    return Answer(line | _about_image(data, radiograph, wanted))
 
 
 def build(
@@ -77,7 +67,7 @@ def build(
     line: dict[str, Any] = {"name": name, "status": "ok"}
     if prediction.rejected:
         line["rejection"] = sentence(prediction.rejection)
-    line["height"], line["width"] = radiograph.size
+    line |= _about_image(data, radiograph, wanted)
     if prediction.probabilities:
         line["predicted"] = prediction.predicted
         line["decision"] = prediction.decision
@@ -91,10 +81,37 @@ def build(
         line["p_range_of"] = STABILITY
     line |= _areas(prediction)
     if prediction.note:
-        line["note"] = prediction.note
+        line["note"] = sentence(prediction.note)
     if wanted.format == "json":
-        return Answer(line | _embedded(radiograph, prediction, wanted))
+        return Answer(line | _pictured(radiograph, prediction, wanted))
     return Answer(line, _pictures(data, radiograph, prediction, wanted.format, algorithm))
+
+
+def _about_image(data: bytes, radiograph: Radiograph, wanted: Wanted) -> dict[str, Any]:
+    """Size, and header and values where they are wanted."""
+    about: dict[str, Any] = dict(zip(("height", "width"), radiograph.size, strict=True))
+    if wanted.header and (header := header_of(data)):
+        about["header"] = header
+    if wanted.format == "json" and wanted.image:
+        about["image"] = _base64(grey(radiograph))
+    if wanted.format == "json" and wanted.pixels:
+        about["pixels"] = _values(radiograph)
+    return about
+
+
+def _values(radiograph: Radiograph) -> dict[str, Any]:
+    """The values as a PNG: RGB, grey, or grey of 16 bits, for which the high bytes stand left of the low ones.
+
+    Browsers show 16-bit PNGs in 8 bits, so the two halves of a value travel side by side.
+    """
+    if len(radiograph.pixels) == 3:
+        return {"bits": 8, "png": _base64(_levels(radiograph.pixels).transpose(1, 2, 0))}
+    values = radiograph.pixels[0] * np.float32(255)
+    if (abs(values - np.rint(values)) < 1e-3).all():
+        return {"bits": 8, "png": _base64(np.rint(values).astype(np.uint8))}
+    fine = np.rint(radiograph.pixels[0].astype(np.float64) * 65535).astype(np.uint16)
+    halves = [(fine >> 8).astype(np.uint8), (fine & 255).astype(np.uint8)]
+    return {"bits": 16, "png": _base64(np.concatenate(halves, axis=1))}
 
 
 def _areas(prediction: Prediction) -> dict[str, Any]:
@@ -109,10 +126,8 @@ def _areas(prediction: Prediction) -> dict[str, Any]:
     return areas
 
 
-def _embedded(radiograph: Radiograph, prediction: Prediction, wanted: Wanted) -> dict[str, Any]:
+def _pictured(radiograph: Radiograph, prediction: Prediction, wanted: Wanted) -> dict[str, Any]:
     pictures: dict[str, Any] = {}
-    if wanted.image:
-        pictures["image"] = _base64(grey(radiograph))
     if wanted.mask and prediction.masks:
         pictures["mask"] = {name: _base64(_levels(mask)) for name, mask in prediction.masks.items()}
     if wanted.saliency and prediction.saliency is not None:
@@ -176,7 +191,7 @@ def png(pixels: UInt8[np.ndarray, "..."]) -> bytes:
     return buffer.getvalue()
 
 
-def _levels(values: np.ndarray) -> UInt8[np.ndarray, "H W"]:
+def _levels(values: np.ndarray) -> UInt8[np.ndarray, "..."]:
     """[0, 1] or False and True to 0 to 255."""
     return np.rint(values * np.float32(255)).astype(np.uint8)
 

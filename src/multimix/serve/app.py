@@ -19,15 +19,16 @@ from starlette.requests import ClientDisconnect
 
 from multimix.inference.predictor import Predictor
 from multimix.serve.about import About
-from multimix.serve.answers import Format, Wanted
 from multimix.serve.guard import Guard, Refused
 from multimix.serve.schemas import REQUEST_BODY, Answers, Card, Problem, State
 from multimix.serve.service import Service
 from multimix.serve.settings import Settings
+from multimix.serve.wanted import Wanted
 
 STATIC = Path(__file__).parent / "static"
 
-_DESCRIPTION = """Classifies disease and segments anatomy in chest X-rays. **Not for clinical use.**
+_DESCRIPTION = """Classifies images and segments what is in them; `/v1/model` says what the model was trained for.
+**Not for clinical use.**
 
 Images are PNG, JPEG or DICOM; none is written to the disk or named in a log. Every refusal is a 4xx with a
 one-line `detail`."""
@@ -92,24 +93,7 @@ def _add_predict(app: FastAPI) -> None:
         openapi_extra={"requestBody": REQUEST_BODY},
         tags=["answers"],
     )
-    async def predict(
-        request: Request,
-        format: Annotated[Format, Query(description="What is sent back; see the responses.")] = "json",
-        mask: Annotated[bool, Query(description="Put the masks into the JSON.")] = False,
-        saliency: Annotated[bool, Query(description="Put the saliency into the JSON.")] = False,
-        overlay: Annotated[
-            bool, Query(description="Put a picture with outlines and heat into the JSON.")
-        ] = False,
-        image: Annotated[bool, Query(description="Put the image as decoded into the JSON.")] = False,
-        stability: Annotated[
-            bool, Query(description="Add p_range: six changed images are answered too.")
-        ] = False,
-        force: Annotated[
-            bool,
-            Query(description="Answer lateral views, other body parts and images unlike those learned from."),
-        ] = False,
-    ) -> Response:
-        wanted = Wanted(format, mask, saliency, overlay, image, stability, force)
+    async def predict(request: Request, wanted: Annotated[Wanted, Query()]) -> Response:
         service: Service = request.app.state.service
         try:
             return await service.predict(request.headers, request.stream(), wanted)

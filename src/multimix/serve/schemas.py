@@ -50,6 +50,33 @@ class ModelName(BaseModel):
     weights: str = Field(description="SHA-256 of the weights.", pattern="^[0-9a-f]{64}$")
 
 
+class Values(BaseModel):
+    """The values of an image."""
+
+    bits: Literal[8, 16]
+    png: str = Field(
+        description="PNG, base64: grey or RGB of 8 bits; with 16 bits a grey one of twice the width, "
+        "the high bytes left, the low bytes right."
+    )
+
+
+class Header(BaseModel):
+    """Whose and what a DICOM image is; what its header leaves empty is left out."""
+
+    patient: str | None = None
+    patient_id: str | None = None
+    birth_date: str | None = None
+    sex: str | None = None
+    age: str | None = None
+    date: str | None = Field(None, description="Of the image, else of its series or study.")
+    time: str | None = None
+    view: str | None = None
+    laterality: str | None = None
+    body_part: str | None = None
+    modality: str | None = None
+    study: str | None = None
+
+
 class FileAnswer(BaseModel):
     """One image: fields that the model or the file cannot give are left out."""
 
@@ -86,6 +113,8 @@ class FileAnswer(BaseModel):
     saliency: str | None = Field(None, description="Grey PNG, base64.")
     overlay: str | None = Field(None, description="Colour PNG with outlines and heat, base64.")
     image: str | None = Field(None, description="The image as decoded, grey PNG, base64.")
+    pixels: Values | None = Field(None, description="With pixels=true.")
+    header: Header | None = Field(None, description="With header=true, of a DICOM file.")
 
 
 class Answers(BaseModel):
@@ -126,13 +155,32 @@ class ScoreLine(BaseModel):
     trivial: float | None = Field(description="The same score of the answer that needs no model.")
 
 
+class TaughtLine(BaseModel):
+    """Images that the model learned from."""
+
+    source: str
+    taught: Literal["classes", "masks"]
+    images: int
+
+
 class Card(ModelName):
     """What is known about the model."""
+
+    input: str = Field(description="What one image is, as far as it is known, such as 'frontal chest X-ray'.")
+    trained_on: list[TaughtLine] = Field(description="Empty where it is not known.")
 
     classes: list[str]
     exclusive: bool = Field(description="Whether the probabilities of the classes sum to 1.")
     structures: list[str]
     size: int = Field(description="Side in pixels of what the network sees.")
+    thresholds: dict[str, float] = Field(
+        description="The probability from which a class is decided; empty where the largest decides."
+    )
+    decision: str = Field(description="How a class is decided, in words.")
+    calibrated: bool = Field(description="Whether the probabilities were calibrated on validation images.")
+    coverage: float | None = Field(description="Of prediction_set; null where the model has none.")
+    rejects: bool = Field(description="Whether images unlike those learned from are rejected.")
+    saliency: str = Field(description="What the saliency says and what it does not.")
     scores: list[ScoreLine]
     intervals: str = Field(description="Which intervals there are for a single image.")
     notice: str

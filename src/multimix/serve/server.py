@@ -7,7 +7,7 @@ from pathlib import Path
 import uvicorn
 
 from multimix.errors import UsageError
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Settings

@@ -15,7 +15,7 @@ from multimix.errors import ImageError
 from multimix.inference.predictor import Predictor
 from multimix.inference.stability import Job, Result, Work
 from multimix.serve.about import About
-from multimix.serve.answers import NOTICE, Answer, Wanted, build, failed, rejected, zipped
+from multimix.serve.answers import NOTICE, Answer, build, failed, rejected, zipped
 from multimix.serve.batching import Batcher
 from multimix.serve.budget import Budget
 from multimix.serve.decode import declared_pixels, decode, reason
@@ -23,6 +23,7 @@ from multimix.serve.guard import Refused
 from multimix.serve.metrics import Metrics
 from multimix.serve.settings import Limits
 from multimix.serve.uploads import Upload, check_length, drain, read_uploads
+from multimix.serve.wanted import Wanted
 from multimix.types import Radiograph
 
 
@@ -115,7 +116,9 @@ class Service:
                     future = self._batcher.submit(Job(radiograph, wanted.stability, wanted.force))
                 result = await asyncio.wrap_future(future)
                 if result.prediction.rejected and not wanted.force:
-                    return rejected(upload.name, result.prediction)
+                    return await self._in_thread(
+                        rejected, upload.name, upload.data, radiograph, result.prediction, wanted
+                    )
                 return await self._in_thread(
                     build, upload.name, upload.data, radiograph, result, wanted, self.about.algorithm
                 )

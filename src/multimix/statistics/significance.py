@@ -103,9 +103,12 @@ def mcnemar(differences: Float[np.ndarray, " N"], patients: Sequence[str]) -> fl
     """Two-sided p of McNemar's exact test over patients [McNemar, Psychometrika 12 (1947) 153-157].
 
     `differences`: (A right) - (B right) of each image, summed over seeds. A patient speaks for the side that
-    was right more often; where each patient has one image and there is one seed, this is McNemar's test.
+    was right more often; where each patient has one image and there is one seed, this is McNemar's test. nan where
+    a difference is: left out, it would count for neither side.
     """
     each = np.round(_per_patient(differences, patients), 12)
+    if np.isnan(each).any():
+        return float("nan")
     ahead, behind = int((each > 0).sum()), int((each < 0).sum())
     return float(stats.binomtest(ahead, ahead + behind).pvalue) if ahead + behind else 1.0
 

@@ -17,6 +17,7 @@ from multimix.data.sets import TrainingSets, training_sets
 from multimix.data.splits import fingerprint
 from multimix.errors import SplitError
 from multimix.recipes import method
+from multimix.training.machine import LIBRARIES
 from multimix.training.streams import Streams, encode_labels
 from multimix.training.validation import ValidationSet
 
@@ -59,14 +60,14 @@ class Prepared:
     def describe(self) -> dict[str, Any]:
         """What RUN/run.json keeps: versions, data fingerprints, sizes."""
         known = [record for records in self.sets.roles().values() for record in records]
-        names = ("multimix", "torch", "lightning-fabric", "numpy", "kornia", "pillow")
         return {
-            "versions": {name: version(name) for name in names}
+            "versions": {name: version(name) for name in LIBRARIES}
             | {"python": platform.python_version(), "platform": platform.platform()},
             "data": {
                 "fingerprint": fingerprint(self.sets.everything + known),
                 "decoder": DECODER,
                 "pixels": self._pixel_fingerprint(),
+                "test": self.sets.test,
                 "images": {name: len(records) for name, records in self.sets.roles().items()},
             },
             "classes": list(self.sets.classes),
@@ -92,6 +93,7 @@ def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """
     same_decoder = before.get("decoder", 1) == now["decoder"]
     names = ("fingerprint", "images", *(("pixels",) if same_decoder else ()))
+    names += ("test",) if "test" in before else ()  # which runs of before did not note
     return [name for name in names if before.get(name) != now[name]]
 
 

@@ -11,8 +11,8 @@ from multimix.networks.layers import PIXELS_AT_ONCE
 def parts(config: RunConfig, device: torch.device) -> int:
     """Into how many equal parts a step is cut: what is asked for, or on a CPU what its caches hold."""
     streams = config.streams
-    if streams.parts is not None:
-        return streams.parts
+    if streams.micro_batches is not None:
+        return streams.micro_batches
     if device.type != "cpu":
         return 1
     sizes = (streams.classes, streams.unlabelled_classes, streams.masks)

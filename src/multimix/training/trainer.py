@@ -2,18 +2,16 @@
 
 Step i draws its batch, views and dropout from the seed and i alone, so the state to keep is the weights, their
 average, the optimiser's moments, the losses not yet logged and the step; what follows a resume is bit-equal on a
-CPU to what would have followed without it.
+CPU to what would have followed without it, with the processor, threads and libraries that it began with.
 """
 
 import copy
-import json
 import logging
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -21,19 +19,17 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from multimix.config import OptimConfig, RunConfig
-from multimix.data.splits import write_split
-from multimix.errors import CheckpointError, SplitError, TrainingError, UsageError
+from multimix.errors import CheckpointError, TrainingError, UsageError
 from multimix.io.locks import folder_lock
-from multimix.io.run_folder import CONFIG, FACTS, SPLIT
-from multimix.io.writers import atomic_write, write_json
-from multimix.networks.load import build, load_model, save_model
+from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
 from multimix.recipes import method
 from multimix.training.algorithm import Objective, teach
 from multimix.training.batch import LossBreakdown, MultiMixBatch
 from multimix.training.cuda_graph import gradient_on
+from multimix.training.facts import describe
 from multimix.training.guards import deferred_interrupt, enough_memory
-from multimix.training.prepare import Prepared, changed, prepare
+from multimix.training.prepare import Prepared, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
@@ -41,6 +37,7 @@ from multimix.training.state import TrainingState, load_state, save_state
 from multimix.training.validation import measure_reliability, validate
 from multimix.weights.file import BEST, LAST, ModelSpec
 
+_LOG = logging.getLogger(__name__)
 LOG_EVERY = 10
 """Steps between two lines of the log, each the mean of the steps since the last."""
 
@@ -72,7 +69,7 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = build(self.spec).to(self.fabric.device)
+        self.model: MultiMix = MultiMix.from_spec(self.spec).to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()
@@ -93,19 +90,24 @@ class Trainer:
             self._restore(folder / LAST)
         self.log = RunLog(folder, resume_at=self.step, tensorboard=tensorboard)
 
+    @property
+    def finished(self) -> bool:
+        """Whether every step is taken, or patience has ended."""
+        patience = self.config.patience
+        return self.step >= self.config.optim.steps or (patience is not None and self.stale >= patience)
+
     def run(self, report: Callable[[Progress], None] = lambda progress: None) -> None:
         """Train to the end, validating and checkpointing on the way; a kill loses at most one minute.
 
         Ctrl-C is KeyboardInterrupt after the step it falls into, with a checkpoint.
         """
-        steps, patience = self.config.optim.steps, self.config.patience
-        stopped = patience is not None and self.stale >= patience
+        steps = self.config.optim.steps
         values: dict[str, float] = {}
         clock = saved = time.monotonic()
         self.model.train()
         try:
             with deferred_interrupt() as interrupted:
-                while self.step < steps and not stopped:
+                while not self.finished:
                     self._remember(self.one_step())
                     self.step += 1
                     last = self.step == steps
@@ -113,11 +115,10 @@ class Trainer:
                         values |= self._log_losses()
                     if self.step % self.config.validate_every == 0 or last:
                         values |= self._validate()
-                        stopped = patience is not None and self.stale >= patience
                     now = time.monotonic()
                     self.seconds, clock = self.seconds + now - clock, now
                     leave = interrupted()
-                    if now - saved >= self.config.checkpoint_seconds or last or stopped or leave:
+                    if now - saved >= self.config.checkpoint_seconds or self.finished or leave:
                         self.save()
                         saved = time.monotonic()
                     report(Progress(self.step, steps, values))
@@ -140,7 +141,7 @@ class Trainer:
         terms = self.gradient(batch, rng)
         self.optimizer.step()
         # Early averages forget the initial weights quickly: (1 + t) / (10 + t) < decay at first.
-        decay = min(optim.average, (1 + self.step) / (10 + self.step)) if optim.average else 0.0
+        decay = min(optim.ema_decay, (1 + self.step) / (10 + self.step)) if optim.ema_decay else 0.0
         average = get_ema_multi_avg_fn(decay)
         average(list(self.teacher.parameters()), list(self.model.parameters()), self.step)
         return terms
@@ -284,7 +285,7 @@ def _optimizer(model: MultiMix, config: OptimConfig) -> torch.optim.Optimizer:
 def _fabric(config: RunConfig) -> Fabric:
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # else it repeats the precision aloud
     try:
-        return Fabric(accelerator=config.device, devices=1, precision=config.precision)  # type: ignore[arg-type]
+        return Fabric(accelerator=config.device, devices=1, precision=config.precision)
     except RuntimeError as error:
         raise UsageError(
             f"--device {config.device}: cannot be used here ({error}) Use --device cpu, or auto."
@@ -302,42 +303,21 @@ def train(
 ) -> Trainer:
     """Train `config` into `folder`, or go on where it stopped; returns the finished trainer.
 
-    The folder holds config.yaml, run.json (versions, data fingerprints), split.csv (who played which role),
+    The folder holds config.yaml, run.json (versions, machine, data fingerprints), split.csv (who played which role),
     log.jsonl, best.safetensors (the weights to use), last.safetensors (the state to resume) and, hidden, the lock
-    that keeps other processes out.
+    that keeps other processes out. A run that goes on elsewhere than it began says so in a line of the log.
     """
-    _fabric(config)  # refuses a missing device before data is decoded and a run begun that could not go on
+    # Refuses a missing device before data is decoded and a run begun that could not go on.
+    device = _fabric(config).device
     prepared = prepare(config, decoding)
     # What was read from the images is part of the run, as if it had been asked for.
     config = replace(config, data=replace(config.data, channels=prepared.sets.channels))
     with folder_lock(folder), enough_memory(config):
-        _describe(config, prepared, folder, resume)
+        elsewhere = describe(config, prepared, device, folder, resume)
         trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
+        if elsewhere and not trainer.finished:
+            _LOG.warning(
+                f"{folder}: goes on, but not bit for bit as it would have without the break: {elsewhere}."
+            )
         trainer.run(report)
     return trainer
-
-
-def _describe(config: RunConfig, prepared: Prepared, folder: Path, resume: bool) -> None:
-    """Write what the run is, or see that it still is what it was."""
-    facts, known = prepared.describe(), folder / FACTS
-    if resume and known.is_file():
-        _refuse_other_data(known, facts["data"])
-        return
-    with atomic_write(folder / CONFIG) as temporary:
-        temporary.write_text(config.to_yaml(), "utf-8")
-    write_split(folder / SPLIT, prepared.sets.roles())
-    write_json(known, facts)
-
-
-def _refuse_other_data(known: Path, data: Mapping[str, Any]) -> None:
-    try:
-        before = json.loads(known.read_text("utf-8"))["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{known}: not readable as what a run knows of its data ({error}). Train anew into another folder."
-        ) from error
-    if other := changed(before, data):
-        raise SplitError(
-            f"{known.parent}: the data has changed since this run began ({', '.join(other)}, see {known}). Restore "
-            "it, or train anew into another folder."
-        )

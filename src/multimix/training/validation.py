@@ -14,7 +14,7 @@ from torch import Tensor
 from multimix.metrics.classification import accuracy, auc, balanced_log_loss
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability, best_temperature, measure_classes
-from multimix.reliability.ood import CUT_OUTS, Familiarity, cut_outs, learn_familiarity, thumbnails
+from multimix.reliability.ood import CUT_OUTS, Detector, cut_outs, fit_detector, thumbnails
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ def validate(
         logits = _class_logits(model, validation.class_images, device, batch).double().numpy()
         labels = validation.labels.numpy().astype(np.int64)
         multi_label = labels.ndim == 2
-        with np.errstate(invalid="ignore"):  # of weights that are not finite the scores are not either
-            probabilities = Reliability().probabilities(logits, multi_label)
-            calibrated = Reliability(best_temperature(logits, labels)).probabilities(logits, multi_label)
+        if not np.isfinite(logits).all():  # of weights that are not finite no score is
+            return dict.fromkeys(("val_accuracy", "val_auc", "val_log_loss", "score"), float("nan"))
+        probabilities = Reliability().probabilities(logits, multi_label)
+        calibrated = Reliability(best_temperature(logits, labels)).probabilities(logits, multi_label)
         scores["val_accuracy"] = float(accuracy(labels, probabilities))
         scores["val_auc"] = float(auc(labels, probabilities))
         scores["val_log_loss"] = float(balanced_log_loss(labels, calibrated))
@@ -87,22 +88,20 @@ def measure_reliability(
     rng: torch.Generator,
     batch: int = 32,
 ) -> Reliability:
-    """Calibration, operating point and prediction sets from validation images; familiarity from `training` as well.
+    """Calibration, operating point and prediction sets from validation images; detector from `training` as well.
 
     `training` is (N C H W) uint8. Nothing but the boxes that are cut out of it depends on `rng`.
     """
-    familiarity = _familiarity(validation, training, rng, batch)
+    detector = _detector(validation, training, rng, batch)
     if not len(validation.class_images):
-        return Reliability(familiarity=familiarity)
+        return Reliability(detector=detector)
     logits = _class_logits(model, validation.class_images, device, batch).double().numpy()
-    return replace(
-        measure_classes(logits, validation.labels.numpy().astype(np.int64)), familiarity=familiarity
-    )
+    return replace(measure_classes(logits, validation.labels.numpy().astype(np.int64)), detector=detector)
 
 
-def _familiarity(
+def _detector(
     validation: ValidationSet, training: np.ndarray, rng: torch.Generator, batch: int
-) -> Familiarity | None:
+) -> Detector | None:
     def small(images: np.ndarray) -> np.ndarray:
         return np.concatenate([thumbnails(x) for x in _unit(images, batch)])
 
@@ -112,7 +111,7 @@ def _familiarity(
     kinds = [small(kind) for kind in (validation.class_images, validation.mask_images) if len(kind)]
     if not parts or not kinds:
         return None
-    return learn_familiarity(small(training), np.concatenate(parts), kinds)
+    return fit_detector(small(training), np.concatenate(parts), kinds)
 
 
 def _unit(images: np.ndarray, batch: int) -> Iterator[np.ndarray]:

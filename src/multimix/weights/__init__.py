@@ -2,11 +2,15 @@
 
     NAME.safetensors   the weights, in 16-bit floats
     NAME.txt           what they learned from, terms and attribution
+    NAME.json          the same for the service's card, with their scores
 
-`tools/ship_weights.py` puts weights here. Images of people under terms that forbid passing them on are not behind any.
+`tools/ship_weights.py` puts weights here, `tools/model_card.py` their scores. Images of people under terms that forbid
+passing them on are not behind any.
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 from multimix.errors import UsageError
 
@@ -28,3 +32,16 @@ def shipped_file(name: str) -> Path:
             "--weights."
         )
     return FOLDER / f"{name}.safetensors"
+
+
+def shipped_card(path: Path) -> dict[str, Any]:
+    """What is known about shipped weights, given by name or file: 'input', what one image is, 'trained_on', 'scores'.
+
+    Empty for other weights, and where nothing is known.
+    """
+    shipped = FOLDER / f"{path}.safetensors" if str(path) in shipped_names() and not path.exists() else path
+    card = shipped.resolve().with_suffix(".json")
+    if card.parent != FOLDER.resolve() or not card.is_file():
+        return {}
+    known: dict[str, Any] = json.loads(card.read_text("utf-8"))
+    return known

@@ -15,9 +15,9 @@ from multimix.data.seal import count_look, open_look, read_seal, seal_part
 from multimix.evaluation.audit import audit
 from multimix.evaluation.audit.findings import Finding, Unchecked
 from multimix.evaluation.audit.looks import seal_broken
-from multimix.evaluation.audit.run_folder import open_material
+from multimix.evaluation.audit.run_folder import open_run_folder
 from multimix.evaluation.evaluate import evaluate_source, write_scores
-from multimix.inference.predictor import load
+from multimix.inference.load import load
 from multimix.io.chain import append_line
 from multimix.io.writers import write_json
 from multimix.training.trainer import train
@@ -46,7 +46,7 @@ class Study:
         return self.scores.with_name("seal.jsonl")
 
     def found(self) -> list[Finding | Unchecked]:
-        return list(seal_broken(open_material(self.folder / "run")))
+        return list(seal_broken(open_run_folder(self.folder / "run")))
 
     def edit(self, file: Path, change: Callable[[list[str]], list[str]]) -> None:
         file.write_text("".join(line + "\n" for line in change(file.read_text().splitlines())))
@@ -210,4 +210,4 @@ def test_a_log_elsewhere_is_named(study: Study, tmp_path: Path) -> None:
     moved = study.log.rename(tmp_path / "elsewhere.jsonl")
     (missed,) = study.found()
     assert isinstance(missed, Unchecked)
-    assert list(seal_broken(open_material(study.folder / "run", seal_log=moved))) == []
+    assert list(seal_broken(open_run_folder(study.folder / "run", seal_log=moved))) == []

@@ -275,6 +275,15 @@ def test_frontal_chests_are_read(film: Callable[..., Path], case: str) -> None:
     assert (radiograph.size, radiograph.against) == ((16, 16), "")
 
 
+def test_what_cannot_be_read_is_first_told_what_it_is(film: Callable[..., Path]) -> None:
+    """An export of a single frame, as the second reason asks for, would be rejected for the first."""
+    volume = film(columns(0, 1), Modality="CT", NumberOfFrames=30)
+    for force in (False, True):
+        with pytest.raises(ImageError, match="of modality CT, not a radiograph") as told:
+            read_image(volume, force=force)
+    assert "nor can it be read: DICOM has 30 frames" in str(told.value)
+
+
 def test_our_own_results_are_refused_even_if_forced(film: Callable[..., Path]) -> None:
     for force in (False, True):
         with pytest.raises(OwnResult, match="a result that multimix wrote"):

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from multimix.data.check.findings import Finding, some
-from multimix.data.columns import SPLITS
+from multimix.data.columns import FINDING, SPLITS
 from multimix.data.index.doubts import patients_as_classes
 from multimix.data.splits import patient_key
 from multimix.types import Record, patients_known
@@ -200,9 +200,9 @@ def _some_structures(records: Sequence[Record]) -> Iterator[Finding]:
         if record.split == "train" and record.masks:
             by_source[record.source].append(record)
     for source, members in sorted(by_source.items()):
-        every = {structure for record in members for structure in record.masks}
+        every = {structure for record in members for structure in record.masks} - {FINDING}
         lacking = Counter(structure for record in members for structure in every - set(record.masks))
-        if partly := sum(set(record.masks) != every for record in members):
+        if partly := sum(not every <= set(record.masks) for record in members):
             names = ", ".join(f"{structure} {count}" for structure, count in sorted(lacking.items()))
             message = (
                 f"{partly} of {len(members)} images with masks lack some ({names}), and are not learned from where "

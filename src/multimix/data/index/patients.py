@@ -5,7 +5,7 @@ Nothing is guessed from bare numbers in file names: every folder of images has t
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,24 +18,11 @@ from multimix.types import UNKNOWN
 if TYPE_CHECKING:
     from multimix.data.index.places import Place
 
-_WORDS = r"(?:patients?|pat|pt|persons?|subjects?|subj|sub|participants?|volunteers?|cases?|mrn|pid)"
-_NAMED = re.compile(rf"{_WORDS}[ _.-]*(?:id|no|nr)?[ _.-]*[a-z]?\d[\w.-]*|sub-\w+", re.IGNORECASE)
-"""A folder that says that it is a patient: patient00012, sub-01, Case 7."""
 _IN_FILE = re.compile(
     r"(?:^|[_ -])((?:patients?|pat|persons?|subjects?|subj|sub|participants?|cases?)[_ -]?\d+(?:_virus|_bacteria)?)",
     re.IGNORECASE,
 )
 """A file name that says so: sub-01_pa; of person1_virus_6 and person1_bacteria_2 each kind was counted from 1."""
-_NUMBERED = re.compile(
-    r"p[ _-]?\d+|\d{3,}|(?=.*\d)[0-9a-f]{8,}|[0-9a-f-]{36}|[a-z][\w .-]*\d{3,}", re.IGNORECASE
-)
-"""A folder that may be a patient if its neighbours are named alike."""
-_NO_PATIENT = re.compile(
-    r"(?:class|grade|type|label|category|cat|stage|group|level|score|kl|birads|bi-rads|acr)[ _-]*\d+|(?:19|20)\d\d",
-    re.IGNORECASE,
-)
-_FEWEST, _SHARE, _MOST_IMAGES = 3, 0.8, 50
-"""Neighbours that are named alike before they are patients; their share; their images each, more are of a class."""
 _PREFIX = re.compile(r"(\d{4,})[_-]")
 """A number that may be the patient's; short ones count images."""
 _ONE_FOR_ALL = 10
@@ -45,18 +32,6 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 """A PatientID that says nothing: what programs write where they take the patient out."""
-
-
-def patient_folders(children: Mapping[str, int], cousins: Mapping[str, int]) -> set[str]:
-    """Which of the folders of one parent are patients: name -> images below; `cousins` are all of that depth."""
-    found = {name for name in children if _NAMED.fullmatch(name)}
-    for pool in (children, cousins):
-        numbered = [name for name in pool if _NUMBERED.fullmatch(name) and not _NO_PATIENT.fullmatch(name)]
-        if len(numbered) >= max(_FEWEST, _SHARE * len(pool)):
-            images = sum(pool[name] for name in numbered)
-            if images <= _MOST_IMAGES * len(numbered):
-                found |= set(numbered) & set(children)
-    return found
 
 
 def compiled(patient_pattern: str | None) -> re.Pattern[str] | None:
@@ -90,11 +65,6 @@ def by_pattern(pattern: re.Pattern[str], name: str) -> str:
             "FOLDER; correct the pattern"
         )
     return str(found[1])
-
-
-def bucket(name: str, children: Collection[str]) -> bool:
-    """Whether a folder only sorts the patients in it by how they begin: p10/p10000032."""
-    return bool(children) and all(child.startswith(name) and child != name for child in children)
 
 
 def who_they_are(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from multimix.data.index import names, patients
+from multimix.data.index import names
+from multimix.data.index.patient_folders import bucket, patient_folders
 from multimix.errors import UsageError
 
 Parts = tuple[str, ...]
@@ -95,11 +96,11 @@ class Tree:
         cousins = {node[-1]: self.below[node] for nodes in plain.values() for node in nodes}
         for parent, nodes in plain.items():
             own = {node[-1]: self.below[node] for node in nodes}
-            found = patients.patient_folders(own, cousins)
+            found = patient_folders(own, cousins)
             for name in found:
                 self.roles[*parent, name] = Role("patient")
             above = self.roles.get(parent)
-            if found and above is not None and patients.bucket(parent[-1], [*own]):
+            if found and above is not None and bucket(parent[-1], [*own]):
                 self.roles[parent] = replace(above, kind="skipped")
 
 

@@ -9,12 +9,13 @@
     shortcuts      image sizes and thumbnails that tell the class
     evaluation     stored scores against the trivial answer and against the stored weights
     arithmetic     stored scores against each other
+    explanation    the bridge given other maps, and where the heat map lies
     looks          a sealed test part and the log of looks at it
 
     report = audit(Path("RUN"))
     for finding in report.findings: ...
 
-Every check is a function from Material to findings. One that cannot be made says why, as Unchecked, and the others
+Every check is a function from RunFolder to findings. One that cannot be made says why, as Unchecked, and the others
 go on: a run whose data has moved still has its log judged.
 """
 
@@ -26,12 +27,12 @@ from multimix.errors import MultimixError
 from multimix.evaluation.audit.findings import FAULTS, SEVERITIES, AuditReport, Finding, Severity, Unchecked
 
 if TYPE_CHECKING:
-    from multimix.evaluation.audit.run_folder import Material
+    from multimix.evaluation.audit.run_folder import RunFolder
     from multimix.types import Report
 
 __all__ = ["FAULTS", "SEVERITIES", "AuditReport", "Finding", "Severity", "Unchecked", "audit"]
 
-Check = Callable[["Material"], Iterator[Finding | Unchecked]]
+Check = Callable[["RunFolder"], Iterator[Finding | Unchecked]]
 
 
 def audit(
@@ -51,7 +52,7 @@ def audit(
 
     Raises CheckpointError where `run` holds neither a training run nor an evaluation.
     """
-    from multimix.evaluation.audit.run_folder import open_material
+    from multimix.evaluation.audit.run_folder import open_run_folder
 
     checks = _checks()
     done = 0
@@ -60,7 +61,7 @@ def audit(
         if progress is not None:
             progress(done, len(checks), {"decoded": images / of})
 
-    material = open_material(run, manifest, tuple(scores), decoding, seal_log)
+    material = open_run_folder(run, manifest, tuple(scores), decoding, seal_log)
     findings: list[Finding] = []
     unchecked: list[Unchecked] = []
     checked: list[str] = []
@@ -93,6 +94,7 @@ def _checks() -> list[tuple[str, Check]]:
     from multimix.evaluation.audit import (
         arithmetic,
         evaluation,
+        explanation,
         leakage,
         looks,
         normalisation,
@@ -121,5 +123,7 @@ def _checks() -> list[tuple[str, Check]]:
         ("impossible-scores", arithmetic.impossible_scores),
         ("collapse", evaluation.collapse),
         ("stale-evaluation", evaluation.stale_evaluation),
+        ("bridge-unused", explanation.bridge_unused),
+        ("map-elsewhere", explanation.map_elsewhere),
         ("seal-broken", looks.seal_broken),
     ]

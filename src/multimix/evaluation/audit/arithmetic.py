@@ -3,7 +3,7 @@
 J = D / (2 - D) and D = 2 P R / (P + R) for each mask, hence D / (2 - D) <= J <= D for the means (Jensen)
 two exclusive classes: the F1 scores give the accuracy, (1 - a) (1 + sum of F / (2 (1 - F))) = 1
 more classes: accuracy is a weighted mean of the F1 scores
-accuracy lies between sensitivity and specificity; AUC is at least their product
+accuracy lies between the sensitivities, whose mean is the balanced accuracy; AUC is at least the product of two
 a score is what its per-image table says
 """
 
@@ -12,31 +12,22 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from multimix.errors import MultimixError
 from multimix.evaluation.audit.findings import Finding, Unchecked
-from multimix.evaluation.audit.run_folder import Material
-from multimix.metrics.classification import auc_of_class
+from multimix.evaluation.audit.run_folder import RunFolder
+from multimix.metrics.per_image import classes_of, scored, structures_of
+from multimix.metrics.table import find
 
 ROUNDING = 0.006
 """What three rounded digits can shift a relation between means by."""
 EXACT = 1e-3
 """The same for numbers of one image, and for a score beside its table."""
-_SHARES = (
-    *("accuracy", "auc", "f1", "dice", "jaccard", "precision", "recall", "ece"),
-    *("sensitivity", "specificity", "coverage", "rejected", "refused"),
-)
-BOUNDS = {
-    "brier": (0.0, 2.0),
-    "ssim": (-1.0, 1.0),
-    "asd": (0.0, np.inf),
-    "hd95": (0.0, np.inf),
-} | dict.fromkeys(_SHARES, (0.0, 1.0))
-"""First word of a metric's name -> where its values lie."""
 
 Problem = tuple[str, Mapping[str, float]]
 """What contradicts what, and the numbers."""
 
 
-def impossible_scores(material: Material) -> Iterator[Finding | Unchecked]:
+def impossible_scores(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Numbers that contradict each other, or the table that they were computed from."""
     for one, entry, where in material.scored():
         values, rows = one.metrics(entry), one.rows(entry)
@@ -80,7 +71,9 @@ def _answers(rows: pd.DataFrame) -> np.ndarray:
 
 def _out_of_range(values: Mapping[str, float]) -> Iterator[Problem]:
     for name, value in values.items():
-        low, high = BOUNDS.get(name.partition("_")[0], (-np.inf, np.inf))
+        if (found := find(name)) is None:
+            continue
+        low, high = found[0].low, found[0].high
         if not low - 1e-9 <= value <= high + 1e-9:
             yield f"{name} lies outside [{low:g}, {high:g}]", {name: value}
 
@@ -104,7 +97,7 @@ def impossible_means(values: Mapping[str, float]) -> Iterator[Problem]:
 
 
 def _class_scores(values: Mapping[str, float]) -> Iterator[Problem]:
-    """Accuracy, F1, sensitivity, specificity and AUC of exclusive classes."""
+    """Accuracy, F1, sensitivities and AUC of exclusive classes."""
     accuracy = values.get("accuracy")
     f1 = {name: value for name, value in values.items() if name.startswith("f1_")}
     if accuracy is not None and len(f1) >= 2:
@@ -113,15 +106,27 @@ def _class_scores(values: Mapping[str, float]) -> Iterator[Problem]:
             low = high = 1 - 1 / (1 + sum(score / (2 * (1 - score)) for score in f1.values()))
         if not low - ROUNDING <= accuracy <= high + ROUNDING:
             yield "accuracy does not fit the F1 scores", {"accuracy": accuracy, **f1, "accuracy from F1": low}
-    sensitivity, specificity = values.get("sensitivity"), values.get("specificity")
-    if sensitivity is None or specificity is None:
+    yield from _sensitivities(values)
+
+
+def _sensitivities(values: Mapping[str, float]) -> Iterator[Problem]:
+    """Of every class, as `evaluate` has them, or one and the specificity, as others print them."""
+    each = {name: value for name, value in values.items() if name.startswith("sensitivity_")}
+    if {"sensitivity", "specificity"} <= set(values):
+        each = {name: values[name] for name in ("sensitivity", "specificity")}
+    if len(each) < 2:
         return
-    both = {"sensitivity": sensitivity, "specificity": specificity}
-    low, high = sorted(both.values())
+    low, high = min(each.values()), max(each.values())
+    accuracy, balanced = values.get("accuracy"), values.get("balanced_accuracy")
     if accuracy is not None and not low - ROUNDING <= accuracy <= high + ROUNDING:
-        yield "accuracy lies outside sensitivity and specificity", {"accuracy": accuracy, **both}
-    if values.get("auc", 1.0) < sensitivity * specificity - ROUNDING:
-        yield "AUC is below sensitivity x specificity", {"auc": values["auc"], **both}
+        yield f"accuracy lies outside {' and '.join(each)}", {"accuracy": accuracy, **each}
+    if balanced is not None and abs(balanced - sum(each.values()) / len(each)) > ROUNDING:
+        yield (
+            f"balanced accuracy is not the mean of {' and '.join(each)}",
+            {"balanced_accuracy": balanced, **each},
+        )
+    if len(each) == 2 and values.get("auc", 1.0) < low * high - ROUNDING:
+        yield f"AUC is below {' x '.join(each)}", {"auc": values["auc"], **each}
 
 
 def _each_mask(rows: pd.DataFrame) -> Iterator[Problem]:
@@ -156,35 +161,17 @@ def _images_off(off: np.ndarray, what: str) -> Iterator[Problem]:
 
 
 def _recomputed(values: Mapping[str, float], rows: pd.DataFrame, exclusive: bool) -> Iterator[Problem]:
-    """Scores that are not those of the per-image table."""
-    again = {name: float(rows[name].mean()) for name in values if name in rows and rows[name].notna().any()}
-    if exclusive:
-        again |= _class_scores_of(rows)
-    for name, value in again.items():
+    """Scores that are not those of the per-image table, or a table that gives none."""
+    try:
+        again = scored(rows, classes_of(rows), structures_of(rows), multi_label=not exclusive)
+    except MultimixError as error:
+        yield f"no score can be had from the per-image table ({error})", {}
+        return
+    for name in [name for name in values if name in again]:
+        value = again[name].value
         # Distances are larger numbers, of which the same share may be lost to rounding.
-        if name in values and not abs(values[name] - value) <= EXACT * max(1.0, abs(value)):
+        if not abs(values[name] - value) <= EXACT * max(1.0, abs(value)):
             yield (
                 f"{name} is not what the per-image table gives",
                 {name: values[name], f"{name} of the table": value},
             )
-
-
-def _class_scores_of(rows: pd.DataFrame) -> dict[str, float]:
-    """Accuracy, F1 scores and the AUC of two exclusive classes, from the per-image rows."""
-    classes = [str(name).removeprefix("p_") for name in rows if str(name).startswith("p_")]
-    if not classes or not {"label", "predicted"} <= set(rows):
-        return {}
-    judged = rows[(rows["label"] != "") & rows[f"p_{classes[0]}"].notna()]
-    if judged.empty:
-        return {}
-    right = judged["label"] == judged["predicted"]
-    again = {"accuracy": float(right.mean())}
-    for name in classes:
-        said, true = judged["predicted"] == name, judged["label"] == name
-        again[f"f1_{name}"] = float(2 * (said & true).sum() / max(int(said.sum() + true.sum()), 1))
-    labels = (judged["label"] == classes[-1]).to_numpy().astype(int)
-    if len(classes) == 2 and 0 < labels.sum() < len(labels):
-        again["auc"] = float(
-            auc_of_class(labels, judged[[f"p_{c}" for c in classes]].to_numpy(np.float64), index=1)
-        )
-    return again

@@ -8,13 +8,14 @@ import pandas as pd
 
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
-from multimix.evaluation.audit.run_folder import Material, locate
+from multimix.evaluation.audit.run_folder import RunFolder, locate
 from multimix.io.readers import read_image
 from multimix.io.run_folder import CONFIG
 from multimix.types import Record
 from multimix.weights.file import BEST
 
-HIGHER_IS_BETTER = ("accuracy", "auc", "dice", "jaccard")
+COMPARED = ("accuracy", "auc", "dice", "jaccard")
+"""Scores of which the answer without a model says whether the network is of use."""
 SAMPLE = 6
 """Images per source and split for which the network is asked again."""
 SAME_PROBABILITY, SAME_AREA = 0.05, 0.05
@@ -27,16 +28,12 @@ def _kind(metric: str) -> str:
     return metric.partition("_")[0]
 
 
-def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
+def below_trivial(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Scores that the answer without a model beats: majority class, chance, mean training mask."""
     learned = _learned_sources(material)
     for one, entry, where in material.scored():
         values, highs, trivial = one.metrics(entry), one.metrics(entry, "high"), _trivial(one, entry)
-        below = {
-            n: v
-            for n, v in values.items()
-            if n in trivial and _kind(n) in HIGHER_IS_BETTER and v < trivial[n]
-        }
+        below = {n: v for n, v in values.items() if n in trivial and _kind(n) in COMPARED and v < trivial[n]}
         if not below:
             continue
         clearly = any(highs.get(name, 1.0) < trivial[name] for name in below)
@@ -57,7 +54,7 @@ def below_trivial(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def _learned_sources(material: Material) -> tuple[str, ...]:
+def _learned_sources(material: RunFolder) -> tuple[str, ...]:
     """The run's own sources; none where its configuration is not stored."""
     return material.sources if (material.run / CONFIG).is_file() else ()
 
@@ -65,7 +62,8 @@ def _learned_sources(material: Material) -> tuple[str, ...]:
 def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
     """The trivial answers as stored; where there is none, from the per-image table."""
     trivial = one.metrics(entry, "trivial")
-    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc" and name not in trivial}
+    # Of an AUC what is stored may be that of thumbnails, which is no constant answer.
+    trivial |= {name: 0.5 for name in one.metrics(entry) if _kind(name) == "auc"}
     rows = one.rows(entry)
     if "accuracy" not in trivial and rows is not None and "label" in rows:
         labels = rows["label"][rows["label"] != ""]
@@ -74,7 +72,7 @@ def _trivial(one: Evaluation, entry: Mapping[str, Any]) -> dict[str, float]:
     return trivial
 
 
-def collapse(material: Material) -> Iterator[Finding | Unchecked]:
+def collapse(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Networks that answer the same whatever the image."""
     for one, entry, where in material.scored():
         rows = one.rows(entry)
@@ -115,7 +113,7 @@ def _same_answer(where: str, answer: str, evidence: Mapping[str, float | int]) -
     )
 
 
-def stale_evaluation(material: Material) -> Iterator[Finding | Unchecked]:
+def stale_evaluation(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Per-image answers that the stored weights do not give: asked again for a few images of each table."""
     for one, entry, where in material.scored():
         rows = one.rows(entry)
@@ -136,7 +134,7 @@ def stale_evaluation(material: Material) -> Iterator[Finding | Unchecked]:
 
 
 def _stale(
-    material: Material, pairs: Sequence[tuple[pd.Series, Record]], where: str
+    material: RunFolder, pairs: Sequence[tuple[pd.Series, Record]], where: str
 ) -> Iterator[Finding | Unchecked]:
     worst, names = 0.0, []
     for row, record in pairs:
@@ -161,7 +159,7 @@ def _stale(
         )
 
 
-def _difference(material: Material, row: pd.Series, record: Record) -> float:
+def _difference(material: RunFolder, row: pd.Series, record: Record) -> float:
     """How far the network's answer now is from the stored one, in tolerances: more than 1 is another answer."""
     spec = material.predictor.spec
     radiograph = read_image(record.image, spec.channels, force=True)

@@ -15,7 +15,7 @@ from multimix.data.thumbnails import SIDE, copies
 from multimix.errors import CheckpointError
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
-from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, Material, locate
+from multimix.evaluation.audit.run_folder import TRAINING_ROLES, VALIDATION_ROLES, RunFolder, locate
 from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.run_folder import FACTS
 from multimix.training.prepare import Prepared, changed
@@ -25,7 +25,7 @@ from multimix.types import Record
 _EXAMPLES = 3
 
 
-def shared_patient(material: Material) -> Iterator[Finding | Unchecked]:
+def shared_patient(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Patients whose images lie in several splits, among the sources learned from and judged on."""
     splits: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for record in material.used + _foreign(material):
@@ -48,7 +48,7 @@ def shared_patient(material: Material) -> Iterator[Finding | Unchecked]:
     yield from _patients_judged(material, leaks)
 
 
-def _patients_judged(material: Material, known: Mapping[str, object]) -> Iterator[Finding]:
+def _patients_judged(material: RunFolder, known: Mapping[str, object]) -> Iterator[Finding]:
     """Patients of the training roles among the judged images, where the manifest itself shows no leak."""
     trained = {
         (r.source, patient_key(r.patient)) for r in material.roles if r.role in TRAINING_ROLES and r.patient
@@ -69,12 +69,12 @@ def _patients_judged(material: Material, known: Mapping[str, object]) -> Iterato
             )
 
 
-def _foreign(material: Material) -> list[Record]:
+def _foreign(material: RunFolder) -> list[Record]:
     """Records of sources that were only judged; none where there is no evaluation."""
     return material.foreign if material.folders else []
 
 
-def _judged(material: Material) -> Iterator[tuple[Evaluation, Mapping[str, object], pd.DataFrame]]:
+def _judged(material: RunFolder) -> Iterator[tuple[Evaluation, Mapping[str, object], pd.DataFrame]]:
     """Every entry of every evaluation that has its per-image rows."""
     for one in material.evaluations if material.folders else ():
         for entry in one.scores:
@@ -83,7 +83,7 @@ def _judged(material: Material) -> Iterator[tuple[Evaluation, Mapping[str, objec
                 yield one, entry, rows
 
 
-def shared_pixels(material: Material) -> Iterator[Finding | Unchecked]:
+def shared_pixels(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Pictures that lie in several splits, pixel for pixel at the network's size or nearly so."""
     records, digests, images = material.used, material.images.digests, [material.images.images]
     if foreign := _foreign(material):
@@ -149,7 +149,7 @@ def _shared(
     )
 
 
-def wrong_role(material: Material) -> Iterator[Finding | Unchecked]:
+def wrong_role(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Validation or test images trained on, test images that chose the checkpoint, training images judged as test."""
     wrong: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in material.roles:
@@ -172,7 +172,7 @@ def wrong_role(material: Material) -> Iterator[Finding | Unchecked]:
     yield from _judged_in_roles(material, {image for names in wrong.values() for image in names})
 
 
-def _judged_in_roles(material: Material, known: set[str]) -> Iterator[Finding]:
+def _judged_in_roles(material: RunFolder, known: set[str]) -> Iterator[Finding]:
     """Images in an evaluation that the run was trained on or chosen by, where split.csv itself is in order."""
     used = {
         row.record.image: row for row in material.roles if row.record is not None and row.image not in known
@@ -195,7 +195,7 @@ def _judged_in_roles(material: Material, known: set[str]) -> Iterator[Finding]:
             )
 
 
-def visible_labels(material: Material) -> Iterator[Finding | Unchecked]:
+def visible_labels(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Labels of images that should be unlabelled, and more labels than the budget."""
     seen = [row for row in material.roles if row.role.startswith("unlabelled") and row.label]
     if seen:
@@ -220,7 +220,7 @@ def visible_labels(material: Material) -> Iterator[Finding | Unchecked]:
             )
 
 
-def same_stream(material: Material) -> Iterator[Finding | Unchecked]:
+def same_stream(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Unlabelled streams that hold labelled images."""
     by_role: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for row in material.roles:
@@ -239,7 +239,7 @@ def same_stream(material: Material) -> Iterator[Finding | Unchecked]:
             )
 
 
-def unseen_class(material: Material) -> Iterator[Finding | Unchecked]:
+def unseen_class(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Classes without a labelled image."""
     if not material.method.classify:
         return
@@ -256,8 +256,8 @@ def unseen_class(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def data_changed(material: Material) -> Iterator[Finding | Unchecked]:
-    """Rows of the manifest, roles or pixels that are not those of run.json."""
+def data_changed(material: RunFolder) -> Iterator[Finding | Unchecked]:
+    """Rows of the manifest, test labels among them, roles or pixels that are not those of run.json."""
     before = material.facts.get("data")
     if not isinstance(before, dict):
         raise CheckpointError(f"{material.run / FACTS}: has no fingerprint of the data.")

@@ -8,7 +8,7 @@ from multimix.data.seal import COPY, Seal, check_part, find_seal, read_seal
 from multimix.errors import ImageError, SealError
 from multimix.evaluation.audit.evaluations import Evaluation
 from multimix.evaluation.audit.findings import Finding, Unchecked
-from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.io.run_folder import CONFIG
 
 _RESTORE = (
@@ -16,7 +16,7 @@ _RESTORE = (
 )
 
 
-def seal_broken(material: Material) -> Iterator[Finding | Unchecked]:
+def seal_broken(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """A sealed part that has changed, a log of looks that was tampered with, scores that no look of it gave."""
     checked: dict[Path, Seal | None] = {}
     for one in material.evaluations if material.folders else ():
@@ -35,7 +35,7 @@ def seal_broken(material: Material) -> Iterator[Finding | Unchecked]:
             )
 
 
-def _manifest(material: Material, one: Evaluation) -> Path | None:
+def _manifest(material: RunFolder, one: Evaluation) -> Path | None:
     """The data of an evaluation, where that is there."""
     stored = (material.run / CONFIG).is_file()
     given = material.manifest or one.manifest or (material.table_file if stored else None)

@@ -15,7 +15,7 @@ from torch import Tensor
 from multimix.data.columns import SPLITS
 from multimix.data.thumbnails import COARSE, negatives
 from multimix.evaluation.audit.findings import Finding, Unchecked
-from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.readers import read_image
 from multimix.io.resize import to_model_size
@@ -37,7 +37,7 @@ INVERTED = -0.3
 _SIDE = 24
 
 
-def normalisation(material: Material) -> Iterator[Finding | Unchecked]:
+def normalisation(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Values that differ between training and prediction, between streams, or between splits."""
     yield from _decoded_otherwise(material)
     yield from streams_out_of_range(material.streams(8).batch(0))
@@ -52,7 +52,7 @@ def _spread(rows: Sequence[int], most: int) -> list[int]:
     return [rows[i] for i in np.linspace(0, len(rows) - 1, most).round().astype(int)]
 
 
-def _decoded_otherwise(material: Material) -> Iterator[Finding]:
+def _decoded_otherwise(material: RunFolder) -> Iterator[Finding]:
     """The cache that training read against reading and resizing as the predictor does."""
     size, channels = material.config.data.size, material.config.data.channels
     differences, worst = [], ("", 0.0)
@@ -117,7 +117,7 @@ def _levels(images: np.ndarray) -> dict[str, Float[np.ndarray, " N"]]:
     return {"black": black / 255, "mean": flat.mean(axis=1) / 255, "white": white / 255}
 
 
-def _splits_apart(material: Material) -> Iterator[Finding]:
+def _splits_apart(material: RunFolder) -> Iterator[Finding]:
     """Levels of the splits of one source against each other."""
     for source in material.sources:
         rows: Mapping[str, list[int]] = {
@@ -137,7 +137,7 @@ def _splits_apart(material: Material) -> Iterator[Finding]:
                 yield _apart(f"{source}, {one} and {other}", evidence)
 
 
-def _negatives(material: Material) -> Iterator[Finding]:
+def _negatives(material: RunFolder) -> Iterator[Finding]:
     """Images of a source that look like negatives of its others."""
     for source in material.sources:
         rows = [i for i, record in enumerate(material.used) if record.source == source]

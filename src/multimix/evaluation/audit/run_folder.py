@@ -14,10 +14,11 @@ from multimix.config import RunConfig
 from multimix.data.cache import ImageCache, open_cache
 from multimix.data.columns import SPLITS
 from multimix.data.manifest import read_manifest
-from multimix.data.sets import TrainingSets, hidden
+from multimix.data.sets import TrainingSets, fingerprint_of_test, hidden
 from multimix.errors import CheckpointError, ManifestError
 from multimix.evaluation.audit.evaluations import Evaluation, read_evaluation
-from multimix.inference.predictor import Predictor, load
+from multimix.inference.load import load
+from multimix.inference.predictor import Predictor
 from multimix.io.run_folder import (
     CELL,
     CONFIG,
@@ -56,7 +57,7 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Material:
+class RunFolder:
     """A run folder, its data and its evaluations."""
 
     run: Path
@@ -206,6 +207,7 @@ class Material:
             classes=spec.classes,
             structures=spec.structures,
             channels=spec.channels,
+            test=fingerprint_of_test(self.used),
         )
 
     @cached_property
@@ -255,13 +257,13 @@ class Material:
                 yield one, entry, f"{entry.get('source')} {entry.get('split')}, {one.folder.name}"
 
 
-def open_material(
+def open_run_folder(
     run: Path,
     manifest: Path | None = None,
     scores: Sequence[Path] = (),
     decoding: Callable[[int, int], None] | None = None,
     seal_log: Path | None = None,
-) -> Material:
+) -> RunFolder:
     """The material of a run folder, of a benchmark's cell (run/ and scores.json inside), or of stored scores alone."""
     for folder in scores:
         if not (folder / SCORES).is_file():
@@ -280,7 +282,7 @@ def open_material(
         raise CheckpointError(
             f"{run}: not a run. Give a folder that `multimix train` or `multimix benchmark` wrote."
         )
-    return Material(training, manifest, folders, decoding, seal_log)
+    return RunFolder(training, manifest, folders, decoding, seal_log)
 
 
 def locate(names: Iterable[tuple[str, str]], records: Sequence[Record]) -> list[Record | None]:

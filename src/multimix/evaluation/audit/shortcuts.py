@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from multimix.data.manifest import all_cells
 from multimix.errors import MultimixError
 from multimix.evaluation.audit.findings import Finding, Severity, Unchecked
-from multimix.evaluation.audit.run_folder import Material
+from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.evaluation.audit.thumbnails import thumbnails
 from multimix.io.sizes import image_size
 from multimix.metrics.classification import auc_of_class
@@ -44,7 +44,7 @@ Sizes = Sequence[tuple[int, int] | None]
 Known = Bool[np.ndarray, " N"]
 
 
-def size_shortcut(material: Material) -> Iterator[Finding | Unchecked]:
+def size_shortcut(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Sources in which a logistic regression on width and height tells a class apart."""
     written = _written_sizes(material.table_file)
     for source in material.class_sources:
@@ -181,7 +181,7 @@ def _sizes(cells: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     return found
 
 
-def thumbnail_shortcut(material: Material) -> Iterator[Finding | Unchecked]:
+def thumbnail_shortcut(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Sources in which a ridge regression on thumbnails comes near the network's own AUC."""
     for source in material.class_sources:
         rows = [i for i, r in enumerate(material.used) if r.source == source and r.label is not None]
@@ -218,7 +218,7 @@ def _thumbnail_auc(
     return _cross_validated(small, positive, patients, RIDGE), "cross-validated", np.full(len(records), True)
 
 
-def _own_auc(material: Material, source: str) -> float | None:
+def _own_auc(material: RunFolder, source: str) -> float | None:
     """The network's AUC on that source's test images, from its evaluation."""
     for one in material.evaluations if material.folders else ():
         for entry in one.scores:

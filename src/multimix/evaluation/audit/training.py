@@ -15,8 +15,7 @@ from torch import Tensor
 
 from multimix.errors import CheckpointError
 from multimix.evaluation.audit.findings import Finding, Unchecked
-from multimix.evaluation.audit.run_folder import Material
-from multimix.networks.load import build
+from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.networks.model import MultiMix
 from multimix.training.algorithm import WEIGHTS, Objective, teach, term_weight, total
 from multimix.training.batch import LossBreakdown
@@ -41,7 +40,7 @@ VALIDATION_PIXELS = 2000 * 128 * 128
 """Validation images are scored again up to this many pixels, which take some ten seconds on one core."""
 
 
-def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
+def weights_not_finite(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Weights that are NaN or infinite, in the best and the last checkpoint."""
     files = [material.run / name for name in (BEST, LAST) if (material.run / name).is_file()]
     if not files:
@@ -60,7 +59,7 @@ def weights_not_finite(material: Material) -> Iterator[Finding | Unchecked]:
             )
 
 
-def zero_gradient(material: Material) -> Iterator[Finding | Unchecked]:
+def zero_gradient(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Terms of the method that no weight feels."""
     expected = material.method.terms
     streams, model = material.streams(PER_BATCH), material.loaded.model
@@ -93,15 +92,15 @@ def zero_gradient(material: Material) -> Iterator[Finding | Unchecked]:
             yield _dead_term(material, name, norms)
 
 
-def _initial(material: Material) -> MultiMix:
+def _initial(material: RunFolder) -> MultiMix:
     """The network before its first step."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(material.config.seed, "initial weights"))
-        return build(material.loaded.spec)
+        return MultiMix.from_spec(material.loaded.spec)
 
 
 def _largest_gradients(
-    material: Material, model: MultiMix, names: Sequence[str]
+    material: RunFolder, model: MultiMix, names: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Per term the largest norm of its weighted gradient over a few batches; the largest shares kept.
 
@@ -145,7 +144,7 @@ def _norm(loss: Tensor, parameters: Sequence[Tensor]) -> float:
     return math.sqrt(sum(squares))
 
 
-def _dead_term(material: Material, name: str, norms: dict[str, float]) -> Finding:
+def _dead_term(material: RunFolder, name: str, norms: dict[str, float]) -> Finding:
     objective = material.config.objective
     weight = term_weight(objective, name)
     advice = (
@@ -170,13 +169,13 @@ def _dead_term(material: Material, name: str, norms: dict[str, float]) -> Findin
     )
 
 
-def _kept(material: Material) -> list[float]:
+def _kept(material: RunFolder) -> list[float]:
     if not (material.method.classify and material.method.pseudo_labels):
         return []
     return [value for _, value in material.logged("kept")]
 
 
-def pseudo_labels_none(material: Material) -> Iterator[Finding | Unchecked]:
+def pseudo_labels_none(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """A confidence threshold that nothing passes."""
     kept = _kept(material)
     if not kept:
@@ -193,7 +192,7 @@ def pseudo_labels_none(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def pseudo_labels_all(material: Material) -> Iterator[Finding | Unchecked]:
+def pseudo_labels_all(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """A confidence threshold that everything passes, from the beginning on."""
     kept = _kept(material)
     if not kept:
@@ -212,12 +211,12 @@ def pseudo_labels_all(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def _no_pseudo_labels(material: Material, fault: str) -> Iterator[Unchecked]:
+def _no_pseudo_labels(material: RunFolder, fault: str) -> Iterator[Unchecked]:
     if material.method.classify and material.method.pseudo_labels:
         yield Unchecked(fault, "the log has no 'kept': the run had no unlabelled class images.")
 
 
-def best_is_first(material: Material) -> Iterator[Finding | Unchecked]:
+def best_is_first(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """A best checkpoint that was not chosen: validation never ran, or never improved."""
     scores = material.logged("score")
     last = max(int(line.get("step", 0)) for line in material.log)
@@ -254,7 +253,7 @@ def best_is_first(material: Material) -> Iterator[Finding | Unchecked]:
         )
 
 
-def best_not_best(material: Material) -> Iterator[Finding | Unchecked]:
+def best_not_best(material: RunFolder) -> Iterator[Finding | Unchecked]:
     """Best weights that do not score on the validation images what the log says."""
     scores = material.logged("score")
     if not scores:

@@ -5,6 +5,8 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import yaml
 
 from multimix.errors import CheckpointError, ManifestError, UsageError
 from multimix.io.run_folder import CELL, PER_IMAGE, SPEC, per_image_table, read_per_image
+from multimix.metrics.per_image import Scored, classes_of, exclusive, scored, structures_of
 from multimix.types import UNKNOWN
 
 _KEY = ["source", "split", "image"]
@@ -35,6 +38,21 @@ class Run:
     trials: int | None = None
     """How many settings its method was tuned over; None where that is not recorded."""
 
+    def scored(self, source: str) -> Mapping[str, Scored]:
+        """Every score on the source by name, images in the order of their names; errors as `per_image.scored`."""
+        return self._scored[source]
+
+    @cached_property
+    def _scored(self) -> Mapping[str, Mapping[str, Scored]]:
+        found = {}
+        for source, table in self.table.groupby("source", sort=False):
+            rows = table.sort_values("image", kind="stable", ignore_index=True)
+            # As cell.json says; else labels are exclusive where probabilities add up to one.
+            multi_label = self.multi_label if self.multi_label is not None else not exclusive(rows)
+            classes, structures = classes_of(rows), structures_of(rows)
+            found[str(source)] = scored(rows, classes, structures, multi_label=multi_label)
+        return found
+
 
 @dataclass(frozen=True)
 class Group:
@@ -47,8 +65,8 @@ class Group:
 def read_group(where: str) -> Group:
     """Read a per-image table, a folder that holds one, a run folder, or all that a pattern matches.
 
-    Raises UsageError where nothing is there or the runs are not of one kind, CheckpointError where a folder
-    holds no evaluation, ManifestError where a table cannot be used.
+    Raises UsageError where nothing is there, the runs are not of one kind or one is a copy of another,
+    CheckpointError where a folder holds no evaluation, ManifestError where a table cannot be used.
     """
     if Path(where).exists():
         return group([Path(where)])
@@ -79,8 +97,28 @@ def group(paths: Sequence[Path]) -> Group:
         )
     if len(runs) == 1:
         return Group(runs[0].name, runs)
+    _refuse_copies(runs)
     stems = {re.sub(r"[-_. ]*s?\d+$", "", run.name) for run in runs}
     return Group(stems.pop() if len(stems) == 1 else runs[0].path.absolute().parent.name, runs)
+
+
+def _refuse_copies(runs: Sequence[Run]) -> None:
+    """UsageError where two runs are one: seeds that are copies of each other would make any difference sure."""
+    answers = [_answers(run) for run in runs]
+    for first, second in combinations(range(len(runs)), 2):
+        # What collapsed answers every image alike, and so may two that did.
+        if answers[first].equals(answers[second]) and (answers[first].nunique() > 1).any():
+            raise UsageError(
+                f"{runs[first].path} and {runs[second].path}: their predictions are the same for every image to the "
+                "last digit, so they are one run copied, not two seeds. Train the second with another --seed, or "
+                "leave it out."
+            )
+
+
+def _answers(run: Run) -> pd.DataFrame:
+    """The run's probabilities and Dice, a line per source and image."""
+    table = run.table.set_index(["source", "image"]).sort_index()
+    return table[sorted(name for name in map(str, table) if name.startswith(("p_", "dice_")))]
 
 
 def read_run(path: Path) -> Run:
@@ -158,8 +196,8 @@ def _read(file: Path) -> pd.DataFrame:
     if table.empty or (missing := [name for name in (*_KEY, "patient") if name not in table]):
         what = "no images" if table.empty else f"no column {', '.join(missing)}"
         raise ManifestError(f"{file}: {what}. Judge the run again with `multimix evaluate`.")
-    for name in {"label", "predicted"} - set(table):
-        table[name] = ""
+    if "label" not in table:
+        table["label"] = ""
     table["patient"] = table["patient"].where(table["patient"] != "", UNKNOWN + table["image"])
     return table
 

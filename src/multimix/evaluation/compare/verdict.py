@@ -8,7 +8,8 @@ import numpy as np
 
 from multimix.errors import UsageError
 from multimix.evaluation.compare.groups import Group, Run, group, paired
-from multimix.evaluation.compare.shared import lower_is_better, main_metrics, metrics_of, shared, sources
+from multimix.evaluation.compare.shared import main_metrics, metrics_of, shared, sources
+from multimix.metrics.table import metric_of
 from multimix.statistics.paired import Difference, needed, paired_difference
 from multimix.statistics.significance import holm
 
@@ -54,6 +55,8 @@ class Comparison:
     sentence: str
     parts: Difference
     """The difference with its variance components."""
+    title: str
+    """The metric in the sentence."""
     trials_a: int | None = None
     """How many settings A was tuned over; None where that is not recorded."""
     trials_b: int | None = None
@@ -66,9 +69,13 @@ class Comparison:
             return ""
         if a is None or b is None:
             return f"but how one side was tuned is not recorded (trials: {_count(a)} against {_count(b)})"
-        ahead = self.value < 0 if lower_is_better(self.metric) else self.value > 0
-        link, what = "but" if ahead == (a > b) else "and", "more" if a > b else "fewer"
+        link, what = "but" if self.ahead == (a > b) else "and", "more" if a > b else "fewer"
         return f"{link} tuned with {what} trials ({a} against {b})"
+
+    @property
+    def ahead(self) -> bool:
+        """Whether A is the better by the difference alone."""
+        return self.value < 0 if metric_of(self.metric).lower_is_better else self.value > 0
 
 
 def _count(trials: int | None) -> str:
@@ -150,6 +157,7 @@ def _one(a: Sequence[Run], b: Sequence[Run], names: tuple[str, str], metric: str
         more_seeds=None,
         sentence="",
         parts=difference,
+        title=metric,
         trials_a=_trials(a),
         trials_b=_trials(b),
     )
@@ -172,10 +180,9 @@ def with_holm(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
     apart = (c.low > 0 or c.high < 0) and p_holm < LEVEL
-    ahead = (c.value < 0) if lower_is_better(c.metric) else (c.value > 0)
     # Who was tuned longer may be ahead for that alone.
     words = ("better", "worse") if c.trials_a == c.trials_b else ("ahead", "behind")
-    verdict = words[0 if ahead else 1] if apart else "cannot be told apart"
+    verdict = words[0 if c.ahead else 1] if apart else "cannot be told apart"
     c = replace(c, p_holm=p_holm, family=family, verdict=verdict, more_images=None, more_seeds=None)
     if not apart:
         # Holm asks at most this level of one of `family` tests.
@@ -189,8 +196,8 @@ def _judged(c: Comparison, p_holm: float, family: int) -> Comparison:
 
 
 def _sentence(c: Comparison) -> str:
-    digits = 3 if c.metric.startswith(("asd_", "hd95_")) else 4
-    where = f"in {c.metric} on {c.source}"
+    digits = metric_of(c.metric).digits + 1  # of a difference one more than of a score
+    where = f"in {c.title} on {c.source}"
     if not c.patients:
         return (
             f"{c.name_a} and {c.name_b} cannot be told apart {where}: difference {c.value:+.{digits}f}, and no "

@@ -5,6 +5,8 @@ Needs the extra `multimix[dicom]`; patient data is not looked at.
 """
 
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -56,6 +58,7 @@ def read_dicom(stream: Stream, name: str, *, force: bool = False) -> DicomImage:
     header = read_header(stream, name)
     with explained(name):
         against = refuse(header, name, force=force)
+    with _besides(name, against), explained(name):
         _check(name, header)
         dataset = read_whole(stream, name, header)
         values = decoded(dataset, name)
@@ -64,6 +67,18 @@ def read_dicom(stream: Stream, name: str, *, force: bool = False) -> DicomImage:
         if distance is None:
             note = "; ".join(filter(None, (note, unusable_spacing(dataset))))
         return DicomImage(pixels, distance, worth, turn(dataset), against, note)
+
+
+@contextmanager
+def _besides(name: str, against: str) -> Iterator[None]:
+    """Where an image cannot be read, say first why nobody wants it: to export it again would be of no use."""
+    try:
+        yield
+    except ImageError as error:
+        if not against:
+            raise
+        reason = str(error).removeprefix(f"{name}: ")
+        raise ImageError(f"{name}: {against}; nor can it be read: {reason}") from error
 
 
 def read_whole(stream: Stream, name: str, header: "FileDataset") -> "FileDataset":

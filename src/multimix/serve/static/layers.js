@@ -1,24 +1,24 @@
-// From the answer's pictures to what lies over the film: tinted masks with an outline, and heat.
-// Colours, blur and thresholds are those of `multimix predict`'s overlays (io/overlay.py).
+// From the answer's pictures to what lies over the image: outlines of masks, and heat.
+// Colours, blur and thresholds are those of `multimix predict`'s overlays (io/overlay.py); outlines are half as wide.
 
 export const COLOURS = [[40, 190, 255], [0, 220, 150], [220, 120, 230], [240, 228, 66], [255, 255, 255]];
 const HEAT = [[0, [190, 30, 20]], [0.5, [240, 110, 10]], [1, [255, 215, 80]]];
-const FROM = 0.35; // saliency below this share of its peak leaves the film as it is
+const FROM = 0.35; // saliency below this share of its peak leaves the image as it is
 const SIDE = 256; // the heat is wide, so a small picture of it will do
 
-export async function decode(base64) {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  return createImageBitmap(new Blob([bytes], { type: "image/png" }));
-}
+export const blobOf = (base64) => new Blob([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], { type: "image/png" });
 
-function surface(width, height) {
+export const bitmapOf = (base64) =>
+  createImageBitmap(blobOf(base64), { colorSpaceConversion: "none", premultiplyAlpha: "none" });
+
+export function surface(width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
   return [canvas, canvas.getContext("2d", { willReadFrequently: true })];
 }
 
-/** {fill, line}: two canvases of the mask's size, opaque where the mask is. */
+/** The outline of a mask: a canvas of its size, opaque on the line. */
 export function maskLayer(bitmap, index) {
   const { width, height } = bitmap;
   const [red, green, blue] = COLOURS[index % COLOURS.length];
@@ -33,13 +33,13 @@ export function maskLayer(bitmap, index) {
     data[i + 2] = blue;
   }
   paint.putImageData(picture, 0, 0);
-  return { fill, line: outline(fill) };
+  return outline(fill);
 }
 
 /** The mask less itself moved a little in every direction. */
 function outline(fill) {
   const { width, height } = fill;
-  const thick = Math.max(1, Math.ceil(Math.min(width, height) / 300));
+  const thick = Math.max(1, Math.ceil(Math.min(width, height) / 600));
   const [inner, erode] = surface(width, height);
   erode.drawImage(fill, 0, 0);
   erode.globalCompositeOperation = "destination-in";
@@ -54,7 +54,7 @@ function outline(fill) {
   return line;
 }
 
-/** A small canvas of the saliency, blurred and coloured; to be stretched over the film. */
+/** A small canvas of the saliency, blurred and coloured; to be stretched over the image. */
 export function heatLayer(bitmap) {
   const shrink = Math.max(1, Math.max(bitmap.width, bitmap.height) / SIDE);
   const width = Math.max(1, Math.round(bitmap.width / shrink));

@@ -1,69 +1,81 @@
-// Wires the page together: a file comes in, the answer is shown, sliders, keys and downloads work on it.
+// Wires the page together: files come in, answers are shown, sliders, keys and downloads work on them.
 
 import { ApiError, model, predict, setToken } from "./api.js";
-import { decode, heatLayer, maskLayer } from "./layers.js";
-import { showCard, showLegend, showResult } from "./panel.js";
+import { showCard, showWhatFor } from "./card.js";
+import { filmOf } from "./film.js";
+import { bitmapOf, blobOf, heatLayer, maskLayer } from "./layers.js";
+import { inShort, patientLine, showFiles, showLegend, showResult } from "./panel.js";
+import { wireTheme } from "./theme.js";
 import { Viewer } from "./viewer.js";
+import { Worklist } from "./worklist.js";
 
 const at = (id) => document.getElementById(id);
-const ON_FILM = ["toolbar", "layers", "downloads", "note"]; // what is only there with an answer
-const viewer = new Viewer(at("viewer"), at("canvas"), (scale) => {
-  at("zoom").value = `${Math.round(100 * scale)} %`;
+const LAYERS = ["mask", "saliency"];
+const before = { mask: 60, saliency: 50 }; // where the sliders return to after being switched off
+const viewer = new Viewer(at("viewer"), at("stage"), at("canvas"), {
+  onZoom: (scale) => { at("zoom").value = `${Math.round(100 * scale)} %`; },
+  onWindow: (dx, dy) => {
+    const { width, level } = viewer.film.window;
+    setWindow({ width: width * Math.exp(dx / 200), level: level + dy / 500 });
+  },
 });
-const before = { mask: 80, saliency: 50 }; // where the sliders return to after being switched off
-let answer = null; // the newest answer's document
-let asking = null; // AbortController of the request under way
-let wanted = null; // the file that waits for a token
+const worklist = new Worklist(predict, { changed, unauthorised: askToken });
+let card = { decision: "" }; // until it is there
+let shown = null; // the document that is looked at
 
-async function open(file) {
-  asking?.abort();
-  asking = new AbortController();
-  const mine = asking;
-  fail("");
-  at("busy").hidden = false;
-  try {
-    const document = await predict(file, mine.signal);
-    if (mine === asking) await show(document);
-  } catch (error) {
-    if (mine !== asking || error.name === "AbortError") return;
-    if (error.status === 401) askToken(file);
-    else {
-      clear();
-      fail(error instanceof ApiError ? `${file.name}: ${error.message}` : "The answer cannot be shown.");
-      if (!(error instanceof ApiError)) console.error(error);
-    }
-  } finally {
-    if (mine === asking) at("busy").hidden = true;
+// The images
+
+async function changed(entry) {
+  showFiles(at("file-list"), worklist.entries, worklist.selected, (one) => worklist.select(one));
+  at("files").hidden = worklist.entries.length < 2;
+  const { selected } = worklist;
+  if (entry !== selected) return;
+  at("force").hidden = true;
+  at("busy").hidden = !selected || Boolean(selected.document) || selected.state === "failed";
+  if (selected?.document) await show(selected);
+  else if (selected?.state === "failed") {
+    clear();
+    const known = selected.error instanceof ApiError;
+    fail(known ? `${selected.file.name}: ${selected.error.message}` : "The answer cannot be shown.");
+    if (!known) console.error(selected.error);
+  } else if (!selected) {
+    clear();
+    fail("");
   }
 }
 
-async function show(document) {
-  const [file] = document.files;
+async function show(entry) {
+  const { document: answer } = entry;
+  const [file] = answer.files;
   const structures = Object.keys(file.mask ?? {});
-  const film = await decode(file.image);
-  const masks = await Promise.all(structures.map(async (name, i) => maskLayer(await decode(file.mask[name]), i)));
-  const heat = file.saliency ? heatLayer(await decode(file.saliency)) : null;
-  answer = document;
+  const film = await filmOf(file.pixels);
+  const masks = await Promise.all(structures.map(async (name, i) => maskLayer(await bitmapOf(file.mask[name]), i)));
+  const heat = file.saliency ? heatLayer(await bitmapOf(file.saliency)) : null;
+  if (entry !== worklist.selected) return;
+  shown = answer;
+  fail("");
   at("empty").hidden = true;
-  for (const id of ON_FILM) at(id).hidden = false;
+  at("toolbar").hidden = at("note").hidden = at("layers").hidden = false;
+  at("downloads").hidden = file.status !== "ok";
+  at("force").hidden = file.status !== "rejected";
   at("mask-layer").hidden = at("get-mask").hidden = !structures.length;
   at("saliency-layer").hidden = !heat;
-  at("layers").hidden = !structures.length && !heat;
   at("structures").textContent = structures.join(", ");
   at("shown-name").textContent = `${file.name}   ${file.width} × ${file.height} px`;
-  at("heat-legend").hidden = !heat;
-  at("canvas").setAttribute("aria-label", `X-ray ${file.name}, ${file.width} by ${file.height} pixels, with ` +
-    ([structures.length && `the outline of ${structures.join(", ")}`, heat && "saliency"].filter(Boolean).join(" and ") || "no layers"));
-  showLegend(at("mask-legend"), structures);
-  showResult(at("result"), file);
+  at("shown-patient").textContent = patientLine(file.header);
+  at("shown-patient").hidden = !at("shown-patient").textContent;
+  at("canvas").setAttribute("aria-label", `Image ${file.name}, ${file.width} by ${file.height} pixels`);
+  showResult(at("result"), file, card);
   viewer.show(film, masks, heat);
+  windowed();
+  legend();
   at("viewer").focus({ preventScroll: true });
 }
 
 function clear() {
-  answer = null;
+  shown = null;
   viewer.clear();
-  for (const id of ON_FILM) at(id).hidden = true;
+  for (const id of ["toolbar", "layers", "downloads", "note", "force"]) at(id).hidden = true;
   at("empty").hidden = false;
   at("canvas").setAttribute("aria-label", "No image yet");
   at("result").replaceChildren(Object.assign(document.createElement("p"), { className: "quiet", textContent: "No answer." }));
@@ -74,41 +86,87 @@ function fail(text) {
   at("error").hidden = !text;
 }
 
-function askToken(file) {
-  wanted = file;
+// The token
+
+function askToken() {
+  at("busy").hidden = true;
   at("token-form").hidden = false;
   at("token").focus();
 }
 
 async function loadCard() {
   try {
-    const card = await model();
+    card = await model();
     showCard(at("card"), card);
-    const parts = [card.classes.join(" / "), card.structures.length ? `mask of ${card.structures.join(", ")}` : ""];
-    at("model-line").textContent = `Chest X-ray: ${parts.filter(Boolean).join(" · ")}`;
+    showWhatFor(at, card);
     at("token-form").hidden = true;
+    worklist.work();
   } catch (error) {
-    if (error.status === 401) askToken(wanted);
+    if (error.status === 401) askToken();
     else fail(error.message);
   }
 }
 
-function slide(layer) {
-  const slider = at(`${layer}-opacity`);
-  at(`${layer}-value`).value = `${slider.value} %`;
-  viewer.setOpacity(layer, slider.value / 100);
+// What lies on the image
+
+const value = (layer) => Number(at(`${layer}-opacity`).value);
+
+function legend() {
+  const structures = Object.keys(shown?.files[0].mask ?? {});
+  showLegend(at("legend"), value("mask") ? structures : [], Boolean(viewer.heat) && value("saliency") > 0);
 }
 
-function toggle(layer, on = Number(at(`${layer}-opacity`).value) === 0) {
-  const slider = at(`${layer}-opacity`);
-  if (!on && Number(slider.value)) before[layer] = slider.value;
-  slider.value = on ? before[layer] : 0;
+function slide(layer) {
+  at(`${layer}-value`).value = `${value(layer)} %`;
+  viewer.setOpacity(layer, value(layer) / 100);
+  legend();
+}
+
+function toggle(layer, on = value(layer) === 0) {
+  if (!on && value(layer)) before[layer] = value(layer);
+  at(`${layer}-opacity`).value = on ? before[layer] : 0;
   slide(layer);
 }
 
+/** Both off, or back to what they were. */
+function toggleAll() {
+  const on = LAYERS.filter((layer) => value(layer) > 0);
+  if (on.length) toggleAll.off = on;
+  for (const layer of on.length ? on : toggleAll.off ?? LAYERS) toggle(layer, !on.length);
+}
+
+// Window and level
+
+function windowed() {
+  const { width, level } = viewer.film.window;
+  for (const [name, share] of [["width", width], ["level", level]]) {
+    at(`window-${name}`).value = 100 * share;
+    at(`${name}-value`).value = `${Math.round(100 * share)} %`;
+  }
+  at("invert").setAttribute("aria-pressed", viewer.film.inverted);
+  viewer.draw();
+}
+
+function setWindow(window) {
+  viewer.film.setWindow(window);
+  windowed();
+}
+
+function invert() {
+  viewer.film.invert();
+  windowed();
+}
+
+function resetWindow() {
+  viewer.film.reset();
+  windowed();
+}
+
+// Downloads
+
 function save(blob, ending) {
   const link = document.createElement("a");
-  const stem = answer.files[0].name.replace(/\.[^.]*$/, "");
+  const stem = shown.files[0].name.replace(/\.[^.]*$/, "");
   link.href = URL.createObjectURL(blob);
   link.download = `${stem}_${ending}`;
   link.click();
@@ -117,19 +175,17 @@ function save(blob, ending) {
 
 function wireDownloads() {
   at("get-mask").addEventListener("click", () => {
-    for (const [name, base64] of Object.entries(answer.files[0].mask)) {
-      const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-      save(new Blob([bytes], { type: "image/png" }), `mask_${name}.png`);
-    }
+    for (const [name, base64] of Object.entries(shown.files[0].mask)) save(blobOf(base64), `mask_${name}.png`);
   });
   at("get-overlay").addEventListener("click", () => {
-    const { predicted } = answer.files[0];
-    const caption = `multimix${predicted ? `: ${predicted}` : ""}. Not for clinical use.`;
-    viewer.picture(caption).toBlob((blob) => save(blob, "overlay.png"));
+    const [file] = shown.files;
+    const caption = ["multimix", file.rejection ? "rejected, answered on request" : "", file.predicted ? inShort(file) : "",
+      "Not for clinical use."];
+    viewer.picture(caption.filter(Boolean).join(". ")).toBlob((blob) => save(blob, "overlay.png"));
   });
   at("get-json").addEventListener("click", () => {
-    const plain = structuredClone(answer);
-    for (const file of plain.files) for (const key of ["image", "mask", "saliency"]) delete file[key];
+    const plain = structuredClone(shown); // without pictures, and without the patient
+    for (const file of plain.files) for (const key of ["pixels", "mask", "saliency", "header"]) delete file[key];
     save(new Blob([JSON.stringify(plain, null, 2)], { type: "application/json" }), "answer.json");
   });
 }
@@ -139,10 +195,11 @@ function wireInput() {
   at("choose").addEventListener("click", pick);
   at("another").addEventListener("click", pick);
   at("file").addEventListener("change", (event) => {
-    const [file] = event.target.files;
-    if (file) open(file);
+    worklist.add(event.target.files);
     event.target.value = ""; // so that the same file can be chosen again
   });
+  at("clear").addEventListener("click", () => worklist.clear());
+  at("force").addEventListener("click", () => worklist.force(worklist.selected));
   const frame = at("viewer");
   for (const name of ["dragover", "dragenter"]) {
     window.addEventListener(name, (event) => {
@@ -156,42 +213,41 @@ function wireInput() {
   window.addEventListener("drop", (event) => {
     event.preventDefault();
     frame.classList.remove("over");
-    const files = event.dataTransfer.files;
-    if (files.length === 1) open(files[0]);
-    else fail("Drop one X-ray file at a time; programs can send many at once to /v1/predict.");
+    worklist.add(event.dataTransfer.files);
   });
   at("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
     setToken(at("token").value.trim());
     at("token-form").hidden = true;
     loadCard();
-    if (wanted) open(wanted);
-    wanted = null;
   });
 }
 
 function wireView() {
-  for (const layer of ["mask", "saliency"]) {
+  for (const layer of LAYERS) {
     at(`${layer}-opacity`).addEventListener("input", () => slide(layer));
     slide(layer);
   }
+  for (const name of ["width", "level"]) {
+    at(`window-${name}`).addEventListener("input", () =>
+      setWindow({ ...viewer.film.window, [name]: at(`window-${name}`).value / 100 }));
+  }
+  at("window-reset").addEventListener("click", resetWindow);
+  at("invert").addEventListener("click", invert);
   at("zoom-in").addEventListener("click", () => viewer.zoom(1.25));
   at("zoom-out").addEventListener("click", () => viewer.zoom(0.8));
   at("fit").addEventListener("click", () => viewer.fit());
   at("viewer").addEventListener("keydown", (event) => {
     if (event.target !== at("viewer") || event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.toLowerCase();
-    if (key === "o") at("file").click();
-    if (!answer) return;
-    if (key === "m") toggle("mask");
-    if (key === "s") toggle("saliency");
-    if (key === "h") {
-      const on = ["mask", "saliency"].every((layer) => Number(at(`${layer}-opacity`).value) === 0);
-      for (const layer of ["mask", "saliency"]) toggle(layer, on);
-    }
+    const always = { o: () => at("file").click(), n: () => worklist.step(1), p: () => worklist.step(-1) };
+    const withImage = {
+      m: () => toggle("mask"), s: () => toggle("saliency"), h: toggleAll, i: invert, w: resetWindow,
+    };
+    ({ ...always, ...(shown ? withImage : {}) })[event.key.toLowerCase()]?.();
   });
 }
 
+wireTheme(at("theme"));
 wireInput();
 wireView();
 wireDownloads();

@@ -1,4 +1,4 @@
-// The words beside the film. Everything from the service is set as text, never as HTML.
+// The words beside the image. Everything from the service is set as text, never as HTML.
 
 import { COLOURS } from "./layers.js";
 
@@ -17,42 +17,73 @@ export function percent(p) {
   return `${(100 * p).toFixed(1)} %`;
 }
 
+/** 0.9 as "90 %". */
+export const share = (p) => `${+(100 * p).toFixed(1)} %`;
+
 /** "82.0 to 90.3 %", or one number where both ends read the same. */
 function between(low, high) {
   const [from, to] = [percent(low), percent(high)];
   return from === to ? `range ${to}` : `range ${from.replace(" %", "")} to ${to}`;
 }
 
-const count = (n) => n.toLocaleString("en").replaceAll(",", "\u202f");
+const quiet = (text, className = "") => element("p", { className: `quiet ${className}`.trim(), text });
 
-/** Fill `box` with the answer for one file. */
-export function showResult(box, file) {
+/** The classes that an answer decides. */
+export function decided(file) {
+  if (file.predicted in file.probabilities) return [file.predicted];
+  return file.predicted.split("|").filter((name) => name in file.probabilities);
+}
+
+/** An answer in a few words: "PNEUMONIA 46.7 %". */
+export function inShort(file) {
+  if (!file.probabilities) return "answered";
+  return decided(file).map((name) => `${name} ${percent(file.probabilities[name])}`).join(", ") || "none of the classes";
+}
+
+/** Fill `box` with what is known about one file. */
+export function showResult(box, file, card) {
+  box.replaceChildren(...(file.status === "rejected" ? rejected(file) : answered(file, card)));
+}
+
+function rejected(file) {
+  return [
+    element("p", { className: "verdict", text: "Rejected" }),
+    element("p", { className: "reason", text: `${file.rejection}.` }),
+    quiet("The model is not for such an image, so what it would say means little. Check that it is the right image, " +
+      "whole and upright."),
+  ];
+}
+
+function answered(file, card) {
   const parts = [];
-  if (file.probabilities) {
-    const names = file.predicted.split("|").filter((name) => name in file.probabilities);
-    const verdict = element("p", { className: "verdict" });
-    verdict.append(element("small", { text: "Decided among the classes it knows" }));
-    verdict.append(names.join(", ") || "None of them");
-    parts.push(verdict, classes(file, names));
-    if (file.p_range) {
-      const note = element("p", { className: "quiet" }, element("span", { className: "bracket", text: "├─┤ " }));
-      note.append("range over six small changes of this image: how stable the answer is, not how right.");
-      parts.push(note);
-    }
+  if (file.rejection) {
+    parts.push(element("p", { className: "caution", text: `Answered on request, although rejected: ${file.rejection}.` }));
   }
-  parts.push(facts(file));
-  parts.push(element("p", {
-    className: "next quiet",
-    text: "Next: does the outline follow the anatomy? Then, where are the warm spots? H hides both.",
-  }));
-  box.replaceChildren(...parts);
+  if (file.probabilities) {
+    const names = decided(file);
+    const verdict = element("p", { className: "verdict" });
+    verdict.append(element("small", { text: "Decided among the classes it knows" }), names.join(", ") || "None of them");
+    parts.push(verdict, ...against(file, names), classes(file, names));
+    parts.push(...explained(file, card));
+  }
+  parts.push(facts(file, card));
+  return parts;
+}
+
+/** Why a class is decided that is not the most probable one. */
+function against(file, names) {
+  const [likeliest, p] = Object.entries(file.probabilities).reduce((a, b) => (b[1] > a[1] ? b : a));
+  if (!names.length || names.includes(likeliest) || !file.thresholds) return [];
+  const from = names.map((name) => `${name} is decided from ${percent(file.thresholds[name])} on`).join(", ");
+  return [element("p", { className: "reason", text: `${likeliest} is more probable (${percent(p)}), but ${from}.` })];
 }
 
 function classes(file, chosen) {
   const list = element("ul", { className: "classes" });
-  const sorted = Object.entries(file.probabilities).sort((a, b) => b[1] - a[1]);
+  const sorted = Object.entries(file.probabilities)
+    .sort(([a, p], [b, q]) => chosen.includes(b) - chosen.includes(a) || q - p);
   for (const [name, p] of sorted) {
-    const range = file.p_range?.[name];
+    const [range, threshold] = [file.p_range?.[name], file.thresholds?.[name]];
     const track = element("div", { className: "track", "aria-hidden": "true" });
     const fill = element("div", { className: "fill" });
     fill.style.width = `${100 * p}%`;
@@ -63,63 +94,81 @@ function classes(file, chosen) {
       mark.style.width = `${100 * (range[1] - range[0])}%`;
       track.append(mark);
     }
+    if (threshold !== undefined) {
+      const mark = element("div", { className: "threshold" });
+      mark.style.left = `${100 * threshold}%`;
+      track.append(mark);
+    }
     const top = element("div", { className: "top" }, element("span", { text: name }), element("span", { text: percent(p) }));
-    if (range) top.append(element("span", { className: "between", text: between(...range) }));
+    const words = [threshold !== undefined && `decided from ${percent(threshold)}`, range && between(...range)].filter(Boolean);
+    if (words.length) top.append(element("span", { className: "between", text: words.join(" · ") }));
     list.append(element("li", { className: chosen.includes(name) ? "chosen" : "" }, top, track));
   }
   return list;
 }
 
-function facts(file) {
+/** What the marks on the bars are, and what is not ruled out. */
+function explained(file, card) {
+  const parts = [];
+  if (file.thresholds) {
+    const note = quiet("", "marks");
+    note.append(element("span", { className: "tick", "aria-hidden": "true" }), card.decision);
+    parts.push(note);
+  } else if (card.decision) {
+    parts.push(quiet(card.decision));
+  }
+  if (file.p_range) {
+    const note = quiet("", "marks");
+    note.append(element("span", { className: "bracket", "aria-hidden": "true", text: "├─┤" }),
+      " range over six small changes of this image: how stable the answer is, not how right.");
+    parts.push(note);
+  }
+  return parts;
+}
+
+function facts(file, card) {
   const list = element("dl", { className: "facts" });
   const fact = (name, text) => list.append(element("dt", { text: name }), element("dd", { text }));
-  if (file.on_request) fact("Caution", file.on_request);
-  for (const [name, area] of Object.entries(file.area_px ?? {})) {
-    const square = file.area_mm2?.[name];
-    fact(`Area, ${name}`, square === undefined ? `${count(area)} px` : `${(square / 100).toFixed(1)} cm² (${count(area)} px)`);
-  }
+  if (file.prediction_set) fact("Not ruled out", `${file.prediction_set.join(", ")} (coverage ${share(card.coverage)})`);
+  for (const [name, area] of Object.entries(file.area_mm2 ?? {})) fact(`Area, ${name}`, `${(area / 100).toFixed(1)} cm²`);
   if (file.spacing_mm) {
     fact("Spacing", `${file.spacing_mm.map((mm) => +mm.toFixed(4)).join(" × ")} mm. ${file.spacing_note ?? ""}`);
-  } else if (file.area_px) {
-    fact("Spacing", "not in the file: no area in cm²");
   }
+  if (file.note) fact("Note", file.note);
+  list.hidden = !list.children.length;
   return list;
 }
 
-export function showLegend(list, structures) {
-  list.replaceChildren(...structures.map((name, i) => {
+/** Patient, date and view in one line; "" where the file says nothing. */
+export function patientLine(header = {}) {
+  const born = [header.birth_date && `born ${header.birth_date}`, header.age, header.sex].filter(Boolean).join(", ");
+  const who = [header.patient, header.patient_id && `ID ${header.patient_id}`, born];
+  const when = [header.date, header.time].filter(Boolean).join(" ");
+  const side = ["L", "R", "B"].includes(header.laterality) ? `side ${header.laterality}` : "";
+  return [...who, when, header.view && `view ${header.view}`, side, header.body_part].filter(Boolean).join(" · ");
+}
+
+/** What lies over the image: structures by colour, and the heat. */
+export function showLegend(list, structures, heat) {
+  const items = structures.map((name, i) => {
     const swatch = element("span", { className: "swatch", "aria-hidden": "true" });
-    const colour = COLOURS[i % COLOURS.length].join(" ");
-    swatch.style.borderColor = `rgb(${colour})`;
-    swatch.style.background = `rgb(${colour} / .25)`;
+    swatch.style.borderColor = `rgb(${COLOURS[i % COLOURS.length].join(" ")})`;
     return element("li", {}, swatch, element("span", { text: name }));
+  });
+  if (heat) items.push(element("li", {}, element("span", { className: "ramp", "aria-hidden": "true" }), element("span", { text: "saliency" })));
+  list.replaceChildren(...items);
+}
+
+/** The images, each a button with its state. */
+export function showFiles(list, entries, selected, select) {
+  const states = { waiting: "waiting", rejected: "rejected", failed: "cannot be used" };
+  list.replaceChildren(...entries.map((entry) => {
+    const answer = entry.state === "ok" && `${entry.line.rejection ? "on request: " : ""}${inShort(entry.line)}`;
+    const said = answer || states[entry.state];
+    const button = element("button", { type: "button", className: `plain ${entry.state}` },
+      element("span", { text: entry.file.name }), element("span", { className: "said", text: said }));
+    if (entry === selected) button.setAttribute("aria-current", "true");
+    button.addEventListener("click", () => select(entry));
+    return element("li", {}, button);
   }));
-}
-
-/** The model's card, with its scores as a table where the run carries some. */
-export function showCard(box, card) {
-  const facts = element("dl", { className: "facts" });
-  const fact = (name, text, className = "") =>
-    facts.append(element("dt", { text: name }), element("dd", { text, className }));
-  fact("Classes", card.classes.join(", ") || "none");
-  fact("Structures", card.structures.join(", ") || "none");
-  fact("Sees", `${card.size} × ${card.size} px`);
-  fact("Version", `${card.name} ${card.version}`);
-  fact("Weights", card.weights, "hash");
-  box.replaceChildren(facts, ...(card.scores.length ? [scores(card.scores)] : [element("p", {
-    className: "quiet",
-    text: "How good it is is not known here: the run holds no scores. `multimix evaluate` writes them.",
-  })]));
-}
-
-function scores(lines) {
-  const number = (value) => (value === null ? "–" : value.toFixed(3));
-  const head = element("tr", {}, ...["Images", "Score", "Value, 95 % interval", "Without a model"].map((text) => element("th", { text, scope: "col" })));
-  const rows = lines.map((s) => element("tr", {},
-    element("td", { text: `${s.source}, ${s.split} (${s.images})` }),
-    element("td", { text: s.metric.replaceAll("_", " ") }),
-    element("td", { text: `${number(s.value)} (${number(s.low)} to ${number(s.high)})` }),
-    element("td", { text: number(s.trivial) })));
-  const caption = element("caption", { text: "Judged on labelled images by multimix evaluate" });
-  return element("table", {}, caption, element("thead", {}, head), element("tbody", {}, ...rows));
 }

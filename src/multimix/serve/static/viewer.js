@@ -1,29 +1,27 @@
-// The film on its light box: zoom, move, and layers over it.
+// The film on its light box: zoom, move, window, and layers over it.
 
 const STEP = 1.25;
-const FILL = 0.12; // of the outline's opacity, so that the film shows through
-const [ABOVE, BELOW] = [42, 64]; // room for the legend and the toolbar, in CSS pixels
 const HEAT = 0.85; // at 100 % the film can still be made out
 
 export class Viewer {
-  /** Draws on `canvas`, listens on `frame` (which has the keyboard focus); `onZoom(scale)` after each change. */
-  constructor(frame, canvas, onZoom) {
-    this.frame = frame;
-    this.canvas = canvas;
-    this.onZoom = onZoom;
+  /** Draws on `canvas`, which fills `stage`, and listens on `frame`, which has the keyboard focus.
+   *  Tells `onZoom(scale)` after each change, and `onWindow(dx, dy)` how far a drag moves window and level. */
+  constructor(frame, stage, canvas, { onZoom, onWindow }) {
+    Object.assign(this, { frame, stage, canvas, onZoom, onWindow });
     this.paint = canvas.getContext("2d");
     this.film = null;
     this.masks = [];
     this.heat = null;
-    this.opacity = { mask: 0.8, saliency: 0.5 };
+    this.opacity = { mask: 0.6, saliency: 0 };
     this.scale = 1;
     this.x = 0;
     this.y = 0;
     this.fitted = true;
-    new ResizeObserver(() => this.resize()).observe(frame);
+    new ResizeObserver(() => this.resize()).observe(stage);
     this.listen();
   }
 
+  /** `film` is a Film, `masks` and `heat` canvases. */
   show(film, masks, heat) {
     Object.assign(this, { film, masks, heat });
     this.frame.classList.add("loaded");
@@ -41,23 +39,26 @@ export class Viewer {
     this.draw();
   }
 
+  /** The film's own width and height. */
+  get size() {
+    return this.film.canvas;
+  }
+
   // Lengths are device pixels throughout, so that a film pixel can be a screen pixel.
   resize() {
     const ratio = window.devicePixelRatio || 1;
-    this.canvas.width = Math.max(1, Math.round(this.frame.clientWidth * ratio));
-    this.canvas.height = Math.max(1, Math.round(this.frame.clientHeight * ratio));
+    this.canvas.width = Math.max(1, Math.round(this.stage.clientWidth * ratio));
+    this.canvas.height = Math.max(1, Math.round(this.stage.clientHeight * ratio));
     if (this.fitted) this.fit();
     else this.draw();
   }
 
   fit() {
     if (!this.film) return this.draw();
-    const { width } = this.canvas;
-    const ratio = window.devicePixelRatio || 1;
-    const height = Math.max(1, this.canvas.height - (ABOVE + BELOW) * ratio);
-    this.scale = Math.min((0.97 * width) / this.film.width, height / this.film.height);
-    this.x = (width - this.scale * this.film.width) / 2;
-    this.y = ABOVE * ratio + (height - this.scale * this.film.height) / 2;
+    const { width, height } = this.canvas;
+    this.scale = Math.min(width / this.size.width, height / this.size.height);
+    this.x = (width - this.scale * this.size.width) / 2;
+    this.y = (height - this.scale * this.size.height) / 2;
     this.fitted = true;
     this.draw();
   }
@@ -77,8 +78,8 @@ export class Viewer {
     if (!this.film) return;
     // A part of the film always stays in sight.
     const keep = (value, size, room) => Math.min(room - 40, Math.max(40 - size, value));
-    this.x = keep(this.x + dx, this.scale * this.film.width, this.canvas.width);
-    this.y = keep(this.y + dy, this.scale * this.film.height, this.canvas.height);
+    this.x = keep(this.x + dx, this.scale * this.size.width, this.canvas.width);
+    this.y = keep(this.y + dy, this.scale * this.size.height, this.canvas.height);
     this.fitted = false;
     this.draw();
   }
@@ -97,9 +98,9 @@ export class Viewer {
   }
 
   paintLayers(paint) {
-    const { width, height } = this.film;
+    const { width, height } = this.size;
     paint.globalAlpha = 1;
-    paint.drawImage(this.film, 0, 0);
+    paint.drawImage(this.film.canvas, 0, 0);
     if (this.heat) {
       paint.save();
       paint.imageSmoothingEnabled = true;
@@ -107,19 +108,15 @@ export class Viewer {
       paint.drawImage(this.heat, 0, 0, width, height);
       paint.restore();
     }
-    for (const { fill, line } of this.masks) {
-      paint.globalAlpha = FILL * this.opacity.mask;
-      paint.drawImage(fill, 0, 0);
-      paint.globalAlpha = this.opacity.mask;
-      paint.drawImage(line, 0, 0);
-    }
+    paint.globalAlpha = this.opacity.mask;
+    for (const line of this.masks) paint.drawImage(line, 0, 0);
     paint.globalAlpha = 1;
   }
 
   /** What is on the light box, at the film's own size, with `caption` on a strip below it. */
   picture(caption) {
     const canvas = document.createElement("canvas");
-    const { width, height } = this.film;
+    const { width, height } = this.size;
     const letters = Math.max(10, Math.round(width / 45));
     canvas.width = width;
     canvas.height = height + 2 * letters;
@@ -144,16 +141,19 @@ export class Viewer {
       this.zoom(factor, event.offsetX * ratio(), event.offsetY * ratio());
     }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
-      if (!this.film || event.button !== 0) return;
+      if (!this.film || event.button === 1) return;
       canvas.setPointerCapture(event.pointerId);
-      frame.classList.add("dragging");
+      frame.classList.add(event.button === 2 || event.shiftKey ? "windowing" : "dragging");
     });
     canvas.addEventListener("pointermove", (event) => {
-      if (frame.classList.contains("dragging")) this.move(event.movementX * ratio(), event.movementY * ratio());
+      const { movementX: dx, movementY: dy } = event;
+      if (frame.classList.contains("dragging")) this.move(dx * ratio(), dy * ratio());
+      if (frame.classList.contains("windowing")) this.onWindow(dx, dy);
     });
     for (const end of ["pointerup", "pointercancel"]) {
-      canvas.addEventListener(end, () => frame.classList.remove("dragging"));
+      canvas.addEventListener(end, () => frame.classList.remove("dragging", "windowing"));
     }
+    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("dblclick", () => this.fit());
     frame.addEventListener("keydown", (event) => this.key(event));
   }

@@ -1,0 +1,67 @@
+"""The map that the network shows, as arrays (N H W) that are never negative; and how it is shown."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from scipy import ndimage
+from torch import Tensor
+
+from multimix.networks.model import MultiMix
+from multimix.networks.saliency import input_gradient
+
+Pixels = Float[np.ndarray, "N C H W"]
+Maps = Float[np.ndarray, "N H W"]
+Progress = Callable[[int, int], None]
+
+BLUR = 0.025
+"""Standard deviation of the blur under which a map is shown, in sides of the image, as in `io.overlay`."""
+AT_ONCE = 8
+"""Images in one pass of the network."""
+
+
+def batches(pixels: Pixels, device: torch.device, at_once: int = AT_ONCE) -> Iterator[tuple[slice, Tensor]]:
+    """Rows and their images on `device`."""
+    for start in range(0, len(pixels), at_once):
+        rows = slice(start, start + at_once)
+        yield rows, torch.from_numpy(pixels[rows]).to(device)
+
+
+def own_map(model: MultiMix, pixels: Pixels, progress: Progress | None = None) -> Maps:
+    """|d max_k c_k / d image|, the largest of the channels: what bridge and overlay are given."""
+    found = np.empty((len(pixels), *pixels.shape[2:]), np.float32)
+    for rows, images in batches(pixels, device_of(model)):
+        with torch.enable_grad():
+            leaf = images.requires_grad_()
+            gradient = input_gradient(model.classify(leaf), leaf)
+        found[rows] = gradient.amax(dim=1).cpu().numpy()
+        if progress is not None:
+            progress(min(rows.stop, len(pixels)), len(pixels))
+    return found
+
+
+def device_of(model: MultiMix) -> torch.device:
+    """Where the network computes."""
+    return next(model.parameters()).device
+
+
+def smoothed(maps: Maps) -> Maps:
+    """As people see them: blurred. Beyond the picture there is nothing."""
+    sigma = BLUR * max(maps.shape[1:])
+    return np.stack([ndimage.gaussian_filter(one, sigma, mode="constant") for one in maps])
+
+
+def scaled(maps: Maps) -> Maps:
+    """Each scaled to [0, 1] by its 99.5th percentile, as the predictor does; one without any is zero."""
+    peak = np.percentile(maps, 99.5, axis=(1, 2), keepdims=True)
+    peak = np.where(peak > 0, peak, maps.max(axis=(1, 2), keepdims=True))
+    return np.minimum(maps / np.where(peak > 0, peak, 1), 1).astype(np.float32)
+
+
+def likeness(first: Maps, second: Maps) -> Float[np.ndarray, " N"]:
+    """SSIM of two maps of each image [Wang et al., IEEE TIP 13 (2004) 600-612]; 1 where they are equal."""
+    from skimage.metrics import structural_similarity
+
+    pairs = zip(scaled(first), scaled(second), strict=True)
+    return np.array([float(structural_similarity(a, b, data_range=1.0)) for a, b in pairs])
