@@ -35,3 +35,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     for name in ("x.png", "missing.png"):
         with pytest.raises(ImageError, match=name):
             image_size(tmp_path / name)
+
+
+@pytest.mark.parametrize("options", [{"bigtiff": True}, {}])
+def test_tiffs_that_pillow_does_not_know(tmp_path: Path, options: dict) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "x.tif", np.zeros((20, 30), np.float64), **options)
+    assert image_size(tmp_path / "x.tif") == (20, 30)

@@ -5,6 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from multimix.errors import ImageError
+from multimix.io import tiff
 from multimix.io.limits import explained
 from multimix.io.readers import DICOM_SUFFIXES, HEAD, JSRT_SIDE, is_dicom
 
@@ -24,6 +25,10 @@ def image_size(path: Path) -> tuple[int, int]:
             with explained(path):
                 header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
                 return int(header.Rows), int(header.Columns)
+        if head.startswith(tiff.MAGIC):  # of which Pillow knows some kinds only
+            with path.open("rb") as stream:
+                if (found := tiff.look(stream, str(path))) is not None:
+                    return found.size
         with explained(path), Image.open(path, formats=_FORMATS) as image:
             return image.height, image.width
     except ImportError as error:

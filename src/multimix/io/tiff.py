@@ -28,6 +28,8 @@ _WHITE_IS_ZERO = 0
 class Tiff:
     """What the header of a TIFF says."""
 
+    size: tuple[int, int]
+    """Height and width in pixels, as stored."""
     deep: bool
     """Whether `read_deep` must read it."""
     one_bit_by_tifffile: bool
@@ -50,17 +52,17 @@ def look(stream: Stream, name: str) -> Tiff | None:
             page = file.pages.first
             white_is_zero = int(page.photometric) == _WHITE_IS_ZERO
             found = Tiff(
+                size=(int(page.imagelength), int(page.imagewidth)),
                 deep=b"+" in head or int(page.compression) not in _BY_PILLOW or _is_deep(page),
                 one_bit_by_tifffile=page.bitspersample == 1 and str(page.software).startswith("tifffile"),
                 inverted_by_imagej=white_is_zero and str(page.description).startswith("ImageJ="),
             )
-            height, width = page.imagelength, page.imagewidth
     except Exception:  # damaged in one of many ways
         stream.seek(0)
         return None
     stream.seek(0)
     if found.deep:
-        check_size(name, height, width)
+        check_size(name, *found.size)
     return found
 
 
