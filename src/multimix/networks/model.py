@@ -16,6 +16,7 @@ from torch import Generator, Tensor, nn
 
 from multimix.config import WIDTHS
 from multimix.errors import UsageError
+from multimix.networks.focus import gate, seen
 from multimix.networks.layers import (
     PIXELS_AT_ONCE,
     channels_last,
@@ -43,9 +44,10 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
         self.p = p
 
-    def forward(self, x: Tensor, rng: Generator | None = None) -> Tensor:
-        """(B inputs H W) -> (B outputs H W)."""
-        x = normalise(convolve(x, self.conv1))
+    def forward(self, x: Tensor, rng: Generator | None = None, *, added: Tensor | None = None) -> Tensor:
+        """(B inputs H W) -> (B outputs H W); `added` (B outputs H W) joins what the first convolution gives."""
+        x = convolve(x, self.conv1)
+        x = normalise(x if added is None else x + added)
         return dropout(normalise(convolve(x, self.conv2)), self.p, rng)
 
 
@@ -113,6 +115,32 @@ class SaliencyBridge(nn.Module):
         return F.interpolate(both, size, mode="bilinear", align_corners=True)
 
 
+class Guide(nn.Module):
+    """The saliency map, heard at every stage of the decoder; ours.
+
+    The published bridge carries a map whose mean is a hundredth of the image's, and no decoder listens to it. Here it
+    is measured by its own mean, and its long tail is compressed.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int]):
+        super().__init__()
+        # As more channels of each stage's first convolution would be, whose own number stays a multiple of 16.
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(channels, width, 3, padding=1, bias=False) for width in widths[-2::-1]
+        )
+
+    def forward(self, saliency: Tensor) -> list[Tensor]:
+        """(B C H W), at least 0 -> what is added at each stage, coarse to fine: (B width H/8 W/8) to (B width H W)."""
+        height, width = saliency.shape[-2:]
+        mean = saliency.mean(dim=(1, 2, 3), keepdim=True)
+        relative = (saliency.clamp(min=0) / (mean + 1e-12)).log1p()
+        sizes = [(height // scale, width // scale) for scale in (8, 4, 2, 1)]
+        return [
+            convolution(channels_last(F.adaptive_avg_pool2d(relative, size)))
+            for convolution, size in zip(self.convolutions, sizes, strict=True)
+        ]
+
+
 class Decoder(nn.Module):
     """Four stages: upsample, concatenate the skip (and, first, the bridge), block; then a 1x1 convolution.
 
@@ -128,12 +156,19 @@ class Decoder(nn.Module):
         )
         self.last = nn.Conv2d(widths[0], structures, 1)
 
-    def forward(self, features: list[Tensor], bridge: Tensor | None, rng: Generator | None = None) -> Tensor:
-        """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
+    def forward(
+        self,
+        features: list[Tensor],
+        bridge: Tensor | None,
+        rng: Generator | None = None,
+        *,
+        guide: Sequence[Tensor | None] = (None,) * 4,
+    ) -> Tensor:
+        """Encoder features, the bridge (B 2C H/8 W/8) or None, what guides each stage -> mask logits (B S H W)."""
         x = features[-1]
-        for skip, block in zip(features[-2::-1], self.blocks, strict=True):
+        for skip, block, added in zip(features[-2::-1], self.blocks, guide, strict=True):
             others = [skip] if bridge is None else [skip, channels_last(bridge)]
-            x, bridge = block(upsample_and_join(x, *others), rng), None
+            x, bridge = block(upsample_and_join(x, *others), rng, added=added), None
         return self.last(x)
 
 
@@ -142,7 +177,9 @@ class MultiMix(nn.Module):
 
     Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
     and its two channels per image channel with it (the paper's UMTL rows). `locate=True` adds the way back: a coarse
-    map of the structures, from the deepest features, inside which the classification head pools.
+    map of the structures, from the deepest features, inside which the classification head pools. `focus=True`, with
+    `locate`, shows the classifier the image inside that map alone (see `focus`; two passes of the encoder); `guide=True`,
+    with `bridge`, has the saliency enter every stage of the decoder, scaled.
 
     By default the network of arXiv:2010.14731, with its 1,965,155 parameters.
     """
@@ -157,15 +194,22 @@ class MultiMix(nn.Module):
         p: float = 0.25,
         bridge: bool = True,
         locate: bool = False,
+        focus: bool = False,
+        guide: bool = False,
     ):
         super().__init__()
+        if (focus and not locate) or (guide and not bridge):
+            raise UsageError("MultiMix: focus needs locate, and guide needs bridge. Switch both on, or neither.")
         # Parameters made under inference mode could not take part in the saliency's backward pass.
         with torch.inference_mode(False):
             self.encoder = Encoder(channels, widths, p)
             self.head = ClassificationHead(widths[-1], classes)
             self.bridge = SaliencyBridge() if bridge else None
             self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
-            self.locate = nn.Conv2d(widths[-1], structures, 1) if locate else None
+            # With focus twice as fine: of the two deepest stages.
+            self.locate = nn.Conv2d(sum(widths[-2:] if focus else widths[-1:]), structures, 1) if locate else None
+            self.guide = Guide(channels, widths) if guide else None
+        self.focus = focus
         self.channels = channels
         self.p = p
 
@@ -200,6 +244,8 @@ class MultiMix(nn.Module):
             p=spec.dropout,
             bridge=spec.bridge,
             locate=spec.locate,
+            focus=spec.focus,
+            guide=spec.guide,
         )
 
     def train(self, mode: bool = True) -> "MultiMix":
@@ -219,7 +265,13 @@ class MultiMix(nn.Module):
     ) -> Float[Tensor, "B K"]:
         """Class logits alone: encoder and head, no decoder, no saliency."""
         self._check(images)
-        return self._classes(self.encoder(channels_last(images), rng)[-1])[0]
+        images = channels_last(images)
+        if self.focus:
+            with torch.no_grad():  # classes do not teach where the structures are
+                features = self.encoder(images)
+        else:
+            features = self.encoder(images, rng)
+        return self._seen_classes(images, features, self._location(features), rng)
 
     def segment(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
@@ -231,17 +283,19 @@ class MultiMix(nn.Module):
         """Classes and masks from one pass; a model without a bridge computes no saliency."""
         self._check(images)
         images = channels_last(images)
+        saliency = None
         if self.bridge is None:
-            features, bridge = self.encoder(images, rng), None
-            classes, location = self._classes(features[-1])
+            features = self.encoder(images, rng)
+            location = self._location(features)
+            classes = self._seen_classes(images, features, location, rng)
         else:
             classes, location, features, saliency = self._explain(images)
-            bridge = self.bridge(images, saliency)
             if rng is not None and self.p > 0:
                 # The saliency is taken with dropout off, the features with dropout on: two passes.
                 features = self.encoder(images, rng, first=features[0])
-                classes, location = self._classes(features[-1])
-        return TaskLogits(classes, self.decoder(features, bridge, rng), location)
+                location = self._location(features)
+                classes = self._seen_classes(images, features, location, rng)
+        return TaskLogits(classes, self._masks(images, features, saliency, rng), location)
 
     def guided(
         self, images: Float[Tensor, "B C H W"], maps: Sequence[Float[Tensor, "B C H W"]]
@@ -256,7 +310,7 @@ class MultiMix(nn.Module):
                 "This network has no bridge, so no map guides its masks. Name a method that has one."
             )
         features = self.encoder(images)
-        return [self.decoder(features, self.bridge(images, given)) for given in maps]
+        return [self._masks(images, features, given) for given in maps]
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
         """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`.
@@ -278,13 +332,33 @@ class MultiMix(nn.Module):
 
     def _answer(self, images: Tensor) -> ModelOutput:
         class_logits, _, features, saliency = self._explain(images)
-        bridge = self.bridge(images, saliency) if self.bridge is not None else None
-        return ModelOutput(class_logits, self.decoder(features, bridge), saliency)
+        return ModelOutput(class_logits, self._masks(images, features, saliency), saliency)
 
-    def _classes(self, deepest: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Class logits and the coarse map inside which they were pooled."""
-        location = self.locate(deepest) if self.locate is not None else None
-        return self.head(deepest, location), location
+    def _masks(
+        self, images: Tensor, features: list[Tensor], saliency: Tensor | None, rng: Generator | None = None
+    ) -> Tensor:
+        """Mask logits (B S H W); the saliency is heard where there is a bridge."""
+        if self.bridge is None or saliency is None:
+            return self.decoder(features, None, rng)
+        bridge = self.bridge(images, saliency)
+        if self.guide is None:
+            return self.decoder(features, bridge, rng)
+        return self.decoder(features, bridge, rng, guide=self.guide(saliency))
+
+    def _location(self, features: list[Tensor]) -> Tensor | None:
+        """Coarse map of the structures, logits: (B S H/16 W/16), with focus (B S H/8 W/8)."""
+        if self.locate is None:
+            return None
+        return self.locate(upsample_and_join(features[-1], features[-2]) if self.focus else features[-1])
+
+    def _seen_classes(
+        self, images: Tensor, features: list[Tensor], location: Tensor | None, rng: Generator | None = None
+    ) -> Tensor:
+        """Class logits of the whole image's features, or, with focus, of what it shows inside the coarse map."""
+        if not self.focus or location is None:
+            return self.head(features[-1], location)
+        shown = seen(images, gate(location, (images.shape[-2], images.shape[-1])))
+        return self.head(self.encoder(shown, rng)[-1], F.avg_pool2d(location, 2))
 
     def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
         """Class logits, coarse map, encoder features and saliency, dropout off, all from one forward pass."""
@@ -293,8 +367,10 @@ class MultiMix(nn.Module):
         with torch.inference_mode(False), torch.enable_grad():
             # An inference tensor cannot enter a graph; its copy made here can.
             leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
-            features = self.encoder(leaf)
-            class_logits, location = self._classes(features[-1])
+            with torch.set_grad_enabled(training or not self.focus):
+                features = self.encoder(leaf)
+                location = self._location(features)
+            class_logits = self._seen_classes(leaf, features, location)
             saliency = input_gradient(class_logits, leaf, keep_graph=training)
         if not training:
             class_logits, features = class_logits.detach(), [f.detach() for f in features]
