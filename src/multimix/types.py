@@ -7,7 +7,7 @@ unless a field says otherwise; masks are 0 or 1.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,6 +25,7 @@ def patients_known(patients: Iterable[str]) -> bool:
     return not any(patient.startswith(UNKNOWN) for patient in patients)
 
 
+@runtime_checkable
 class Report(Protocol):
     """Told how far a long piece of work is; a progress bar is one."""
 

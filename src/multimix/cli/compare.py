@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.options import names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,6 @@ def compare(a: str, b: str, metric: tuple[str, ...], source: tuple[str, ...], ou
     """
     from rich.console import Console
 
-    from multimix.cli.train import names
     from multimix.evaluation.compare import compare as compare_groups
     from multimix.evaluation.compare import read_group
     from multimix.io.writers import write_json
