@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     "--metric",
     multiple=True,
     metavar="NAME[,NAME]",
-    help="Such as auc. [default: accuracy, auc, balanced_accuracy, sensitivity of each class, dice]",
+    help="Such as auc. [default: accuracy, auc, balanced_accuracy; of each class sensitivity, specificity; "
+    "of each structure dice]",
 )
 @click.option("--source", multiple=True, metavar="NAME[,NAME]", help="Judged on. [default: all they share]")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write everything to this file.")
