@@ -206,3 +206,8 @@ class Prediction:
             known = ", ".join(map(repr, self.masks)) or "no structure"
             raise UsageError(f"area of {structure!r}: the model segments {known}; name one of these.")
         return int(self.masks[structure].sum())
+
+    def area_mm2(self, structure: str) -> float | None:
+        """Square millimetres of `structure`, None where the spacing is unknown. UsageError as `area_px`."""
+        area = self.area_px(structure)
+        return None if self.spacing is None else area * self.spacing[0] * self.spacing[1]
