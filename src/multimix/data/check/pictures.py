@@ -159,8 +159,8 @@ def _inks(looks: Sequence[Look]) -> Iterator[Finding]:
         )
         options = ",".join(f"NAME={_named(ink)}" for ink in known[source, structure])
         message = (
-            f"masks of {structure!r} are drawn in several colours: {how}. Index again with --structures {options}, with "
-            "another name for each structure, or the same where all are one"
+            f"masks of {structure!r} are drawn in several colours: {how}. Index again with --structures {options}, "
+            "with another name for each structure, or the same where all are one"
         )
         yield Finding("error", source, message)
 

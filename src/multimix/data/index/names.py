@@ -156,7 +156,7 @@ def image_stem(stem: str) -> str:
 _ROBOFLOW = re.compile(r"[_-](?:jpe?g|png|tiff?|bmp|dcm)\.rf\.\w+$", re.IGNORECASE)
 """What Roboflow puts after the name of an image, another ending for each augmented copy."""
 _COPY = re.compile(
-    r"(?:[ _.-]*(?:copy|copie|kopie|aug(?:mented)?|flip(?:ped)?|hflip|vflip|mirror(?:ed)?|rot(?:ated)?|rotate|crop(?:ped)?|"
+    r"(?:[ _.-]*(?:copy|copie|kopie|aug(?:mented)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|rotate|crop(?:ped)?|"
     r"noise|noisy|bright(?:ness)?|contrast|blur(?:red)?)[ _.-]*\d*|[ _-]*\(\d+\))$",
     re.IGNORECASE,
 )

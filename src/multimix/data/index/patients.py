@@ -113,8 +113,8 @@ def _copies(origins: Mapping[Path, Path]) -> list[str]:
     if not copies:
         return []
     return [
-        f"{len(copies)} images are copies by their names, such as {copies[0].name}: all copies of one image are kept in "
-        "one split"
+        f"{len(copies)} images are copies by their names, such as {copies[0].name}: all copies of one image are kept "
+        "in one split"
     ]
 
 

@@ -118,8 +118,8 @@ def masks_beside(found: Sequence[Place], suffix: str | None) -> list[Place]:
             tails[tail].append(place)
     if suffix and not masks:
         raise UsageError(
-            f"--mask-suffix {suffix!r}: no file is called so, as in {next(iter(found)).stem}{suffix}.png, so masks would be "
-            "taken for images; correct the option or leave it out"
+            f"--mask-suffix {suffix!r}: no file is called so, as in {next(iter(found)).stem}{suffix}.png, so masks "
+            "would be taken for images; correct the option or leave it out"
         )
     looks = Looks()
     for tail, members in tails.items():
