@@ -6,7 +6,7 @@ import click
 
 from multimix.cli.data_index import index
 from multimix.cli.data_split import split
-from multimix.cli.train import LARGEST
+from multimix.cli.options import LARGEST
 from multimix.errors import ManifestError, UsageError
 
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -20,7 +20,7 @@ def data() -> None:
     Examples:
       multimix data index xrays
       multimix data check xrays
-      multimix data split xrays --out folds --folds 5
+      multimix data split xrays --out xrays/fold.csv --folds 5
     """
 
 

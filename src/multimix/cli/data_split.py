@@ -14,7 +14,7 @@ from multimix.errors import UsageError
     "-o",
     required=True,
     type=click.Path(path_type=Path),
-    help="The new manifest; with --folds a folder.",
+    help="The new manifest; with --folds 5 and x.csv x1.csv to x5.csv.",
 )
 @click.option(
     "--shares",
@@ -34,7 +34,7 @@ def split(manifest: Path, out: Path, shares: str, folds: int | None, seed: int) 
     Examples:
       multimix data split xrays --out xrays/drawn.csv
       multimix data split xrays --out xrays/drawn.csv --shares 0.6,0.2,0.2 --seed 1
-      multimix data split xrays --out xrays/folds --folds 5
+      multimix data split xrays --out xrays/fold.csv --folds 5
 
     The split that MANIFEST has is not looked at. All images of a patient go to one split; where patients are not known
     each image counts as one.
@@ -49,8 +49,9 @@ def split(manifest: Path, out: Path, shares: str, folds: int | None, seed: int) 
         raise UsageError(
             f"--shares {shares!r}: expected three numbers such as 0.7,0.1,0.2; correct it"
         ) from error
-    if out.exists():
-        raise UsageError(f"{out}: exists. Choose another --out.")
+    files = [out] if folds is None else [out.with_stem(f"{out.stem}{number + 1}") for number in range(folds)]
+    if there := [file for file in files if file.exists()]:
+        raise UsageError(f"{there[0]}: exists. Choose another --out.")
     records = read_manifest(manifest)
     if not patients_known(record.patient for record in records):
         click.echo(
@@ -58,13 +59,10 @@ def split(manifest: Path, out: Path, shares: str, folds: int | None, seed: int) 
             err=True,
         )
     if folds is None:
-        drawn = {out: assign_splits(records, seed, (train, val, test))}
+        drawn = [assign_splits(records, seed, (train, val, test))]
     else:
-        drawn = {
-            out / f"fold{number}.csv": fold
-            for number, fold in enumerate(fold_splits(records, folds, seed, val), start=1)
-        }
-    for file, rows in drawn.items():
+        drawn = fold_splits(records, folds, seed, val)
+    for file, rows in zip(files, drawn, strict=True):
         write_manifest(file, rows)
         counts = ", ".join(
             f"{name} {sum(r.split == name for r in rows)}" for name in ("train", "val", "test")

@@ -82,7 +82,8 @@ def read_label_map(file: Path) -> LabelMap:
 def _palette(file: Path) -> LabelMap | None:
     """The label map of a PNG with a palette, None of any other file."""
     try:
-        head = file.open("rb").read(8)
+        with file.open("rb") as stream:
+            head = stream.read(8)
     except OSError:
         return None  # reading it as a mask says why
     if head != b"\x89PNG\r\n\x1a\n":

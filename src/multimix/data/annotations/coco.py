@@ -55,8 +55,28 @@ def _painter(segmentation: Any, size: tuple[int, int]) -> Callable[[np.ndarray],
         runs = segmentation
         if isinstance(runs, list):
             runs = coco.merge(coco.frPyObjects(runs, *size))
-        elif isinstance(runs["counts"], list):
-            runs = coco.frPyObjects(runs, *size)
-        mask |= coco.decode(runs).astype(bool)
+        counts = runs["counts"] if isinstance(runs["counts"], list) else _unpacked(runs["counts"])
+        # Runs of background and of the structure in turn, column by column.
+        mask |= np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size, order="F")
 
     return paint
+
+
+def _unpacked(packed: str | bytes) -> list[int]:
+    """COCO's packed run lengths: six bits a character, the lowest first, each run less the one two before it.
+
+    pycocotools' own `decode` rests on a protocol of arrays that NumPy has given up.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for code in packed.encode() if isinstance(packed, str) else packed:
+        bits = code - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:
+            continue
+        if bits & 16:  # negative
+            value -= 1 << shift
+        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+        value = shift = 0
+    return counts

@@ -57,8 +57,8 @@ def _shape(element: ElementTree.Element) -> Shape | None:
         points = [(float(x), float(y)) for x, y in (one.split(",") for one in of["points"].split(";"))]
         return Shape(of["label"], polygon(points))
     if element.tag == "ellipse":
-        turned = float(of.get("rotation", 0))
-        return Shape(of["label"], ellipse(*(float(of[key]) for key in ("cx", "cy", "rx", "ry")), turned))
+        x, y, rx, ry = (float(of[key]) for key in ("cx", "cy", "rx", "ry"))
+        return Shape(of["label"], ellipse(x, y, rx, ry, float(of.get("rotation", 0))))
     if element.tag == "mask":
         left, top, width, height = (number(of[key]) for key in ("left", "top", "width", "height"))
         runs = [int(run) for run in of["rle"].split(",")]

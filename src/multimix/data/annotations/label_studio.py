@@ -43,7 +43,9 @@ def read(file: Path, content: list[Any]) -> Annotations:
             several += len(given) > 1
             if not given:
                 continue
-            shapes, labels, size = [], [], None
+            shapes: list[Shape] = []
+            labels: list[str] = []
+            size: tuple[int, int] | None = None
             for result in given[-1]["result"]:
                 value, kind = result.get("value") or {}, result.get("type", "")
                 if kind == "choices":

@@ -65,6 +65,11 @@ def parse(text: str) -> Structures:
     return _checked(told, "--structures")
 
 
+def from_labels(labels: Iterable[str]) -> Structures:
+    """All labels of annotations, each called as folders and tables are; UsageError for a name that no structure has."""
+    return _checked([(label, label) for label in labels], "the annotations") if labels else Structures()
+
+
 def in_folder(folder: Path) -> Structures | None:
     """What a file that lies in a folder says of its label maps; None where there is none."""
     for name in _FILES:

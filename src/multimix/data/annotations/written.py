@@ -13,7 +13,7 @@ from jaxtyping import Bool
 
 from multimix.data.annotations import matched, read_annotations
 from multimix.data.annotations.annotation import Annotations, Shape
-from multimix.data.annotations.structures import Structures
+from multimix.data.annotations.structures import Structures, from_labels
 from multimix.data.columns import LUNGS
 from multimix.data.index import WRITTEN, FolderIndex
 from multimix.errors import ImageError, ManifestError
@@ -66,8 +66,8 @@ def annotated(
 
 def _chosen(said: Annotations, structures: Structures | None, numbered: set[str]) -> Annotations:
     """The annotations under the names that are asked for; ManifestError for a structure that none has."""
-    if structures is None or structures.names == said.structures:
-        return said
+    if structures is None:
+        structures = from_labels(said.structures)
     known = set(said.structures)
     for name, label in structures.told:
         if (label or name) not in known and name not in numbered:

@@ -68,8 +68,8 @@ def index_folder(
     `folders` says what the folders are from the top down, as 'split/class/patient' (LEVELS of `tree`); `mask_suffix`
     is what the name of a mask has after its image's stem. `completed` is given the folder and the records before a
     split is drawn, and gives them back with what else is known of them, as masks of annotations. A source without a
-    split on disk, or with `train` alone, is
-    split by patient, stratified by class, with `seed` and the shares `splits` of train, val and test.
+    split on disk, or with `train` alone, is split by patient, stratified by class, with `seed` and the shares
+    `splits` of train, val and test.
 
     Raises ManifestError or ImageError where there is no image or its layout is not clear, UsageError for options that
     cannot be used.

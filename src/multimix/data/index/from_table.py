@@ -7,6 +7,7 @@ bare names with a suffix or without. Classes stand in one column, or in several 
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -189,7 +190,8 @@ def _with_masks(
 ) -> tuple[list[Record], list[str]]:
     """The records with the masks of the folder that are called after their images."""
     tree = Tree.of(root, images)
-    find_masks(tree)
+    with suppress(ManifestError):  # two versions of the images: the table says which one is meant
+        find_masks(tree)
     found = masks_beside(places(tree), suffix)
     masks = [place for place in found if place.is_mask]
     if not masks:
