@@ -65,6 +65,17 @@ def read_raster(
     return (pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))), lost
 
 
+def frames(stream: Stream, name: str, head: bytes) -> int:
+    """How many images the file in `stream` holds; its place there is the beginning, before and after."""
+    if head.startswith(tiff.MAGIC):
+        found = tiff.look(stream, name)
+        return 1 if found is None else found.frames
+    with _open(stream, name, head) as image:
+        count = int(getattr(image, "n_frames", 1))
+    stream.seek(0)
+    return count
+
+
 def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None]:
     """Levels of a mask as they are stored but 0 black, (H W) or (H W 3), and that of white (None where there is none).
 
