@@ -1,10 +1,10 @@
 """Focus: the classifier sees the image inside the structures alone, so that what lies outside cannot count.
 
-A coarse map of the structures, which masks teach and classes do not, becomes a gate between 0 and 1, by which the image's
-difference from its mean inside is multiplied. The gradient of a class with respect to the image is multiplied by it too, so
-the saliency map lies where the classifier looked.
+A coarse map of the structures, which masks teach and classes do not, becomes a gate between 0 and 1, by which the
+image's difference from its mean inside is multiplied. The gradient of a class with respect to the image is multiplied
+by it too, so the saliency map lies where the classifier looked.
 
-After "right for the right reasons" [Ross et al., IJCAI 2017, arXiv:1703.03717], by the architecture in place of a penalty.
+After "right for the right reasons" [Ross et al., IJCAI 2017, arXiv:1703.03717], by the architecture, not a penalty.
 """
 
 import torch.nn.functional as F

@@ -178,8 +178,8 @@ class MultiMix(nn.Module):
     Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
     and its two channels per image channel with it (the paper's UMTL rows). `locate=True` adds the way back: a coarse
     map of the structures, from the deepest features, inside which the classification head pools. `focus=True`, with
-    `locate`, shows the classifier the image inside that map alone (see `focus`; two passes of the encoder); `guide=True`,
-    with `bridge`, has the saliency enter every stage of the decoder, scaled.
+    `locate`, shows the classifier the image inside that map alone (see `focus`; two passes of the encoder).
+    `guide=True`, with `bridge`, has the saliency enter every stage of the decoder, scaled.
 
     By default the network of arXiv:2010.14731, with its 1,965,155 parameters.
     """
@@ -199,7 +199,9 @@ class MultiMix(nn.Module):
     ):
         super().__init__()
         if (focus and not locate) or (guide and not bridge):
-            raise UsageError("MultiMix: focus needs locate, and guide needs bridge. Switch both on, or neither.")
+            raise UsageError(
+                "MultiMix: focus needs locate, and guide needs bridge. Switch both on, or neither."
+            )
         # Parameters made under inference mode could not take part in the saliency's backward pass.
         with torch.inference_mode(False):
             self.encoder = Encoder(channels, widths, p)
@@ -207,7 +209,9 @@ class MultiMix(nn.Module):
             self.bridge = SaliencyBridge() if bridge else None
             self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
             # With focus twice as fine: of the two deepest stages.
-            self.locate = nn.Conv2d(sum(widths[-2:] if focus else widths[-1:]), structures, 1) if locate else None
+            self.locate = (
+                nn.Conv2d(sum(widths[-2:] if focus else widths[-1:]), structures, 1) if locate else None
+            )
             self.guide = Guide(channels, widths) if guide else None
         self.focus = focus
         self.channels = channels
