@@ -6,7 +6,6 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import gdcm
 import highdicom
 import numpy as np
 import pydicom
@@ -19,6 +18,8 @@ from pydicom.dataset import Dataset
 import studies
 from multimix.cli.pacs import pacs
 from multimix.inference.load import load
+
+gdcm = pytest.importorskip("gdcm", reason="gdcm is not installed: `pip install python-gdcm`")
 
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 REPORT = "1.2.840.10008.5.1.4.1.1.88.34"
