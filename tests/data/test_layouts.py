@@ -384,6 +384,12 @@ def test_copies_of_one_image_are_drawn_into_one_split(tmp_path: Path, copy: str,
     assert any("copies by their names" in note for note in index.notes)
 
 
+def test_names_with_dots_as_uids_have_are_of_images_of_their_own(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / f"ill/1.2.840.{i}.png", i)
+    assert len({record.patient for record in index_folder(tmp_path).records}) == 6
+
+
 def test_numbers_in_brackets_are_no_copies_where_the_plain_name_is_missing(tmp_path: Path) -> None:
     for i in range(6):  # as BUSI has them
         picture(tmp_path / f"benign/benign ({i}).png", i)

@@ -24,7 +24,7 @@ from multimix.errors import ImageError, UsageError
 from multimix.io.colour import grey, is_in_colour
 from multimix.io.limits import Stream, explained
 from multimix.io.masks import foreground, ink
-from multimix.io.raster import frames, is_raster, read_levels, read_raster
+from multimix.io.raster import is_raster, read_levels, read_raster
 from multimix.types import Radiograph
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
@@ -216,11 +216,9 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
             note=found.note,
         )
     else:
-        with explained(name):
-            count = frames(stream, name, head)
-        pixels, colour_lost = read_raster(stream, name, head, channels)
-        note = f"holds {count} frames, of which the first was read" if count > 1 else ""
-        image = Radiograph(pixels, name, in_colour=colour_lost, note=note)
+        raster = read_raster(stream, name, head, channels)
+        note = f"holds {raster.frames} frames, of which the first was read" if raster.frames > 1 else ""
+        image = Radiograph(raster.pixels, name, in_colour=raster.colour_lost, note=note)
     return _with_channels(image, channels)
 
 

@@ -104,12 +104,12 @@ def _origins(files: Iterable[Path]) -> dict[Path, Path]:
     stems: dict[Path, set[str]] = defaultdict(set)
     for file in files:
         stems[file.parent].add(file.stem)
-    return {file: file.with_name(names.origin(file.stem, stems[file.parent])) for file in files}
+    return {file: file.with_name(names.origin(file.stem, stems[file.parent]) + file.suffix) for file in files}
 
 
 def _copies(origins: Mapping[Path, Path]) -> list[str]:
     """A note where files are copies of others: drawn apart, they would lie in two splits."""
-    copies = [file for file, origin in origins.items() if origin.name != file.stem]
+    copies = [file for file, origin in origins.items() if origin != file]
     if not copies:
         return []
     return [
