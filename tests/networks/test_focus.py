@@ -5,7 +5,8 @@ import torch
 
 from multimix.errors import UsageError
 from multimix.networks.focus import NOTHING, gate, seen, seen_gradient
-from multimix.networks.model import Guide, MultiMix
+from multimix.networks.model import MultiMix
+from multimix.networks.parts import Guide
 
 SMALL = (4, 6, 8, 10, 12)
 

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from multimix.networks.focus import gate, seen, seen_gradient
 from multimix.networks.layers import EPSILON, SLOPE
-from multimix.networks.model import Block, MultiMix
+from multimix.networks.model import MultiMix
 from multimix.networks.outputs import ModelOutput
+from multimix.networks.parts import Block
 
 HUGE = 1e30
 """A number above zero times this is above 1. The slope of a rectifier so clipped is a fifth faster than a choice."""
