@@ -8,7 +8,7 @@ from tests.data.pictures import mask, picture
 import tiny
 from multimix.data.index.from_table import index_table
 from multimix.data.manifest import read_manifest
-from multimix.errors import ManifestError
+from multimix.errors import ManifestError, UsageError
 
 
 def test_isic(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -95,3 +95,30 @@ def test_options_of_tables_are_refused_for_folders(
     answer = tiny.multimix(capsys, "data", "index", tmp_path, "--image-column", "x")
     assert answer.code == 2
     assert "--image-column is for a table" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"patient_pattern": r"(\d+)"}, "--patient-pattern: the table says who"),
+        ({"patient_per_image": True}, "--patient-per-image: the table says who"),
+        ({"mask_suffix": "_m"}, "--mask-suffix: the table names the masks"),
+    ],
+)
+def test_options_on_what_the_table_says_itself_are_refused(
+    tmp_path: Path, options: dict[str, str | bool], words: str
+) -> None:
+    picture(tmp_path / "1.png", 1)
+    mask(tmp_path / "1_m.png", 1)
+    (tmp_path / "t.csv").write_text("image,MRN,label,mask\n1.png,7,ill,1_m.png\n")
+    with pytest.raises(UsageError, match=words):
+        index_table(tmp_path / "t.csv", **options)  # type: ignore[arg-type]
+
+
+def test_a_row_whose_cell_means_empty_is_left_out_and_told(tmp_path: Path) -> None:
+    for i in range(3):
+        picture(tmp_path / f"{i}.png", i)
+    (tmp_path / "t.csv").write_text("image,label\n0.png,ill\n1.png,nan\n2.png,well\n")
+    index = index_table(tmp_path / "t.csv")
+    assert [record.label for record in index.records] == ["ill", "well"]
+    assert "line 3: label is 'nan'" in index.unmatched[0]

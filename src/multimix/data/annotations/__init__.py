@@ -6,12 +6,13 @@ image.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from multimix.data.annotations import coco, cvat, label_studio, labelme, yolo
 from multimix.data.annotations.annotation import Annotation, Annotations
 from multimix.data.annotations.parsed import json_of, xml_of
+from multimix.data.index.lookup import Lookup
 from multimix.errors import ManifestError, UsageError
 
 __all__ = ["Annotation", "Annotations", "matched", "read_annotations"]
@@ -76,18 +77,12 @@ def matched(annotations: Annotations, images: Sequence[Path]) -> tuple[dict[Path
     A name is compared from its end: the file's, then those of its folders, as far as needed. Several annotations of
     one image are joined. Raises ManifestError where none belongs to an image.
     """
-    by_name: dict[str, list[Path]] = {}
-    for image in images:
-        for key in {image.name.lower(), image.stem.lower()}:
-            by_name.setdefault(key, []).append(image)
+    # images/x.png has its text in labels/x.txt.
+    lookup = Lookup(images, ignored=("images", "labels"))
     found: dict[Path, Annotation] = {}
     lost = []
     for one in annotations.images:
-        parts = _compared(one.image)
-        fitting = by_name.get(parts[-1], by_name.get(Path(parts[-1]).stem, []))
-        if len(fitting) > 1:
-            agreed = [_agreed(parts, _compared(image.as_posix())) for image in fitting]
-            fitting = [i for i, score in zip(fitting, agreed, strict=True) if score == max(agreed)]
+        fitting = lookup.find(one.image) or lookup.find(str(PurePosixPath(one.image).with_suffix("")))
         if len(fitting) != 1:
             count = f"{len(fitting)} images" if fitting else "no image"
             lost.append(f"{one.where}: {one.image!r} is the name of {count} of the folder; rename it")
@@ -102,19 +97,3 @@ def matched(annotations: Annotations, images: Sequence[Path]) -> tuple[dict[Path
             f"{annotations.images[0].image!r}; index the folder that holds them"
         )
     return found, lost
-
-
-def _compared(name: str) -> list[str]:
-    """The parts of a path in lower case, without folders that only say what the file is."""
-    parts = [part.lower() for part in name.split("/") if part]
-    return [part for part in parts[:-1] if part not in ("images", "labels", ".")] + parts[-1:]
-
-
-def _agreed(one: list[str], other: list[str]) -> int:
-    """How many parts of two paths agree, from the folder of the file upwards."""
-    count = 0
-    for a, b in zip(one[-2::-1], other[-2::-1], strict=False):
-        if a != b:
-            break
-        count += 1
-    return count

@@ -112,6 +112,11 @@ def patch(part: Bool[np.ndarray, "h w"], left: int, top: int) -> Callable[[np.nd
     return paint
 
 
+def from_runs(runs: Sequence[int]) -> Bool[np.ndarray, " N"]:
+    """Pixels from run lengths of background and of the structure in turn, background first."""
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
+
+
 def counted(what: Iterable[str], where: str) -> list[str]:
     """A note of shapes that hold no area, by kind: 'x.json: 3 boxes and 2 points are no masks and were left out'."""
     from collections import Counter

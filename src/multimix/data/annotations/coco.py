@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from multimix.data.annotations.annotation import Annotation, Annotations, Shape, counted
+from multimix.data.annotations.annotation import Annotation, Annotations, Shape, counted, from_runs
 from multimix.data.annotations.parsed import broken, number
 from multimix.errors import needs_extra
 
@@ -56,8 +56,7 @@ def _painter(segmentation: Any, size: tuple[int, int]) -> Callable[[np.ndarray],
         if isinstance(runs, list):
             runs = coco.merge(coco.frPyObjects(runs, *size))
         counts = runs["counts"] if isinstance(runs["counts"], list) else _unpacked(runs["counts"])
-        # Runs of background and of the structure in turn, column by column.
-        mask |= np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(size, order="F")
+        mask |= from_runs(counts).reshape(size, order="F")  # column by column
 
     return paint
 

@@ -8,14 +8,13 @@ Reads as  one structure per label that is drawn; an image without a shape is not
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
 from multimix.data.annotations.annotation import (
     Annotation,
     Annotations,
     Shape,
     counted,
     ellipse,
+    from_runs,
     patch,
     polygon,
 )
@@ -62,7 +61,5 @@ def _shape(element: ElementTree.Element) -> Shape | None:
     if element.tag == "mask":
         left, top, width, height = (number(of[key]) for key in ("left", "top", "width", "height"))
         runs = [int(run) for run in of["rle"].split(",")]
-        # Runs of background and of the structure in turn, row by row.
-        part = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
-        return Shape(of["label"], patch(part, left, top))
+        return Shape(of["label"], patch(from_runs(runs).reshape(height, width), left, top))
     return None

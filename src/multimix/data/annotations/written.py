@@ -43,6 +43,8 @@ def annotated(
     done = FolderIndex([], lost, list(said.notes))
     empty: Counter[str] = Counter()
     for number, record in enumerate(records, start=1):
+        if progress is not None:
+            progress(number, len(records))
         if (one := found.get(record.image)) is None:
             done.records.append(record)
             continue
@@ -56,8 +58,6 @@ def annotated(
             masks[name] = (_write(root, record.image, name, mask),)
         label = "|".join(sorted(set(one.labels))) or record.label
         done.records.append(replace(record, masks={**record.masks, **masks}, label=label))
-        if progress is not None:
-            progress(number, len(records))
     without = len(records) - len(found)
     done.notes.extend([f"{without} images have no annotation, so nothing is known of them"] * bool(without))
     done.notes.extend(_told_empty(empty))

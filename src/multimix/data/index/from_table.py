@@ -5,23 +5,23 @@ bare names with a suffix or without. Classes stand in one column, or in several 
 """
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from multimix.data.columns import LUNGS, find_columns, key, split_of
+from multimix.data.columns import LUNGS, find_columns, key
 from multimix.data.index import WRITTEN, FolderIndex
 from multimix.data.index.evidence import find_masks
+from multimix.data.index.lookup import Lookup
 from multimix.data.index.pairs import paired
 from multimix.data.index.patients import by_pattern, compiled
 from multimix.data.index.places import masks_beside, places
 from multimix.data.index.tree import Tree
-from multimix.data.manifest import unknown_patient
+from multimix.data.manifest import cells, unknown_patient
 from multimix.data.splits import draw_splits
 from multimix.data.table import Line, Table, read_table
-from multimix.errors import ManifestError
+from multimix.errors import ManifestError, UsageError
 from multimix.io.readers import find_images
 from multimix.types import NONE, UNKNOWN, Record
 
@@ -47,13 +47,25 @@ def index_table(
 
     `columns` names columns, ours -> theirs; `path_maps` replaces how paths begin, (old, new). Masks are those of the
     mask columns, or, where there are none, of the folder. Rows without a file are told; without a split column one is
-    drawn by patient. Raises ManifestError where the table cannot be read or no row has a file.
+    drawn by patient. Raises ManifestError where the table cannot be read or no row has a file, UsageError for an option
+    on what the table says itself.
     """
     file = Path(os.path.abspath(file))
     root = Path(os.path.abspath(root)) if root is not None else file.parent
     pattern = compiled(patient_pattern)
     table = read_table(file)
     known = _columns(table, columns or {})
+    refuse = {"--patient-pattern": patient_pattern, "--patient-per-image": patient_per_image}
+    if "patient" in known and (given := next((name for name, value in refuse.items() if value), None)):
+        raise UsageError(
+            f"{given}: the table says who the patients are, in its column {known['patient']!r}; leave the option out, "
+            "or rename the column"
+        )
+    has_masks = any(name == "mask" or name.startswith("mask:") for name in known)
+    if has_masks and mask_suffix:
+        raise UsageError(
+            "--mask-suffix: the table names the masks in a column of its own; leave the option out"
+        )
     one_hot = [] if "label" in known else _one_hot(table, set(known.values()))
     files = _Files(root, path_maps)
     records: list[Record] = []
@@ -64,10 +76,10 @@ def index_table(
         except ManifestError as error:
             unmatched.append(str(error))
             continue
-        if pattern is not None and "patient" not in known:
+        if pattern is not None:
             who = by_pattern(pattern, os.path.relpath(record.image, root))
             record = replace(record, patient=who)
-        elif patient_per_image and record.patient.startswith(UNKNOWN):
+        elif patient_per_image:
             record = replace(record, patient=record.patient.removeprefix(UNKNOWN))
         records.append(record)
     if not records:
@@ -75,7 +87,7 @@ def index_table(
             f"{unmatched[0] if unmatched else f'{file}: has no rows'}; none of the rows has a file"
         )
     notes = [f"classes are those of the columns {', '.join(one_hot)}"] * bool(one_hot)
-    if not any(name == "mask" or name.startswith("mask:") for name in known):
+    if not has_masks:
         records, lost = _with_masks(root, files.images, records, mask_suffix)
         unmatched += lost
     if completed is not None:
@@ -118,10 +130,7 @@ class _Files:
         self.root = root
         self.maps = [(_slashes(old).rstrip("/"), _slashes(new).rstrip("/")) for old, new in maps]
         self.images = [f for f in find_images([root]) if f.relative_to(root).parts[0] != WRITTEN]
-        self.named: dict[str, list[Path]] = defaultdict(list)
-        for image in self.images:
-            for name in {image.name.lower(), image.stem.lower()}:
-                self.named[name].append(image)
+        self.lookup = Lookup(self.images)
 
     def find(self, where: str, text: str) -> Path:
         """ManifestError where there is none, or several."""
@@ -133,13 +142,7 @@ class _Files:
         direct = Path(os.path.normpath(self.root / path))
         if direct.is_file():
             return direct
-        parts = [part for part in path.split("/") if part]
-        found = self.named.get(parts[-1].lower(), []) if parts else []
-        for depth in range(2, len(parts) + 1):
-            if len(found) < 2:
-                break
-            tail = "/" + "/".join(parts[-depth:-1]).lower()
-            found = [file for file in found if file.parent.as_posix().lower().endswith(tail)] or found
+        found = self.lookup.find(path)
         if len(found) != 1:
             count = f"{len(found)} files" if found else "no file"
             raise ManifestError(
@@ -156,16 +159,7 @@ def _slashes(text: str) -> str:
 def _record(
     file: Path, line: Line, known: Mapping[str, str], one_hot: Sequence[str], files: _Files
 ) -> Record:
-    if line.problem:
-        raise ManifestError(f"{line.where}: {line.problem}")
-    cell = {ours: line.cells[theirs] for ours, theirs in known.items()}
-    if not cell["image"]:
-        raise ManifestError(f"{line.where}: the image cell is empty; name the file or remove the line")
-    split = split_of(cell.get("split", "train"))
-    if split is None:
-        raise ManifestError(
-            f"{line.where}: split is {cell['split']!r}, expected train, val or test; correct the cell"
-        )
+    cell = cells(line, known)
     image = files.find(line.where, cell["image"])
     masks = {}
     for ours, text in cell.items():
@@ -179,7 +173,7 @@ def _record(
         image=image,
         masks=masks,
         label=label or None,
-        split=split,
+        split=cell["split"],
         patient=cell.get("patient") or unknown_patient(image, files.root),
         source=cell.get("source") or files.root.name,
     )
