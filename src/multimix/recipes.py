@@ -77,7 +77,7 @@ OURS = replace(PAPER_METHODS["multimix"], name="MultiMix+", consistency=False, s
 """The default. The paper's second term of Eq. (2) compares images of different people, and is left out."""
 
 FOCUS = replace(OURS, name="MultiMix-Focus", focus=True, guide=True)
-"""Ours with a bridge that carries and a map that lies where the classifier looks."""
+"""Ours, with a class map that lies in the structures and a saliency that enters every stage of the decoder."""
 
 TEACHER = replace(OURS, name="MultiMix-T", pseudo_labels=False, class_style=True, teacher=True, cutmix=True)
 """The forerunner of OURS, with a teacher in place of the network's own pseudo-labels."""
