@@ -228,7 +228,7 @@ def _sensitivity(result: "Explained") -> "Table":
 
 def bridge_in_words(result: "Explained") -> Sequence[str]:
     """One sentence on the bridge, where there is one; with rich's markup."""
-    from multimix.evaluation.explain.verdict import UNMOVED
+    from multimix.reliability.map_verdict import UNMOVED
 
     if (same := result.figures.get("bridge_dice_another_patient")) is None:
         return ()

@@ -17,9 +17,9 @@ from multimix.evaluation.explain.columns import described, places
 from multimix.evaluation.explain.images import STRUCTURES, Sample, choose, decode
 from multimix.evaluation.explain.maps import device_of, own_map
 from multimix.evaluation.explain.summary import summarise
-from multimix.evaluation.explain.verdict import FEWEST, UNMOVED, localises, outcomes
+from multimix.evaluation.explain.verdict import FEWEST, localises, outcomes
 from multimix.networks.model import MultiMix
-from multimix.reliability.map_verdict import BRIDGE
+from multimix.reliability.map_verdict import BRIDGE, UNMOVED
 from multimix.types import patients_known
 
 MOST = 60
