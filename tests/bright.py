@@ -16,7 +16,7 @@ WIDTHS = (2, 2, 2, 2, 2)
 
 
 class Thresholds(MultiMix):
-    """Answers that can be told by hand: bright pixels are inside, and the left half is what counts."""
+    """Answers that can be told by hand: bright pixels are inside, and more light in the left half moves the class."""
 
     def __init__(self, structures: int = 1):
         super().__init__(structures=structures, widths=WIDTHS)
@@ -24,14 +24,14 @@ class Thresholds(MultiMix):
 
     def forward(self, images: Tensor) -> ModelOutput:
         bright = images.mean(dim=(1, 2, 3))
-        saliency = torch.zeros_like(images)
-        saliency[..., : images.shape[-1] // 2] = 3.0
+        gradient = torch.zeros_like(images)
+        gradient[..., : images.shape[-1] // 2] = 3.0
         return ModelOutput(
             class_logits=torch.stack([torch.zeros_like(bright), bright.logit(1e-6)], dim=1),
             mask_logits=torch.cat(
                 [images - (s + 1) / (self.structures + 1) for s in range(self.structures)], 1
             ),
-            saliency=saliency,
+            gradient=gradient,
         )
 
 

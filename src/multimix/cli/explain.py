@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAPS = {
     "own": "the model's map",
+    "gradient": "its gradient, which the bridge carries",
     "edges": "edges (Sobel)",
     "gaussian": "centred Gaussian",
     "random_network": "randomised network",

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import UsageError
+from multimix.inference.attribution import attribution
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
@@ -28,8 +29,8 @@ class Outputs(NamedTuple):
     class_logits: Float[np.ndarray, "B K"] | None
     """float64; None where no class was asked for."""
     mask_logits: Float[np.ndarray, "B S s s"]
-    saliency: Float[np.ndarray, "B C s s"] | None
-    """|d max_k class_logits / d image|, not normalised; None where no class was asked for."""
+    gradient: Float[np.ndarray, "B C s s"] | None
+    """d max_k class_logits / d image, not normalised; None where no class was asked for."""
 
 
 @runtime_checkable
@@ -49,7 +50,7 @@ class Backend(Protocol):
         ...
 
     def run(self, images: Float[np.ndarray, "B C s s"], classify: bool) -> Outputs:
-        """What the network says of images in [0, 1]; without `classify` no class head and no saliency."""
+        """What the network says of images in [0, 1]; without `classify` no class head and no gradient."""
         ...
 
 
@@ -106,8 +107,10 @@ class Predictor:
         probabilities: Iterable[Any] = nothing
         if outputs.class_logits is not None:
             probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
-        saliency = nothing if outputs.saliency is None else outputs.saliency
-        return list(map(self._prediction, batch, probabilities, outputs.mask_logits, saliency, rejections))
+        maps: Iterable[Any] = nothing
+        if outputs.gradient is not None:
+            maps = attribution(images, outputs.gradient)
+        return list(map(self._prediction, batch, probabilities, outputs.mask_logits, maps, rejections))
 
     def rejections(
         self, radiographs: Sequence[Radiograph], images: Float[np.ndarray, "B C s s"]
@@ -127,7 +130,7 @@ class Predictor:
         radiograph: Radiograph,
         probabilities: Float[np.ndarray, " K"] | None,
         mask_logits: Float[np.ndarray, "S h w"],
-        saliency: Float[np.ndarray, "C h w"] | None,
+        heat: Float[np.ndarray, "h w"] | None,
         rejection: str,
     ) -> Prediction:
         by_class, masks = {}, {}
@@ -150,7 +153,7 @@ class Predictor:
             probabilities=by_class,
             predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
-            saliency=None if saliency is None else np.ascontiguousarray(turn.back(_saliency(saliency, size))),
+            saliency=None if heat is None else np.ascontiguousarray(turn.back(_scaled(heat, size))),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
@@ -160,9 +163,9 @@ class Predictor:
         )
 
 
-def _saliency(saliency: Float[np.ndarray, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-    """The strongest channel, at the radiograph's size, scaled by its 99.5th percentile and cut at 1."""
-    full = resized(saliency.max(axis=0, keepdims=True), size)[0]
+def _scaled(heat: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """At the radiograph's size, scaled by its 99.5th percentile and cut at 1."""
+    full = resized(heat[None], size)[0]
     peak = float(np.percentile(full, 99.5)) or float(full.max())
     return full.clip(0, peak) / np.float32(peak) if peak > 0 else np.zeros_like(full)
 

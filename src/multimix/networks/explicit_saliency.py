@@ -50,10 +50,10 @@ class ExplicitMultiMix(MultiMix):
         location = self._location(features)
         if not self.focus or location is None:
             logits, gradient = self._backward(features, tape, location)
-            return logits, location, features, gradient.abs()
+            return logits, location, features, gradient
         opened = gate(location, (images.shape[-2], images.shape[-1]))
         logits, gradient = self._backward(*self._encode(seen(images, opened)), F.avg_pool2d(location, 2))
-        return logits, location, features, seen_gradient(gradient, opened).abs()
+        return logits, location, features, seen_gradient(gradient, opened)
 
     def _encode(self, images: Tensor) -> tuple[list[Tensor], list[list[Step]]]:
         """The output of every block, and what its gradient needs."""

@@ -139,18 +139,19 @@ class MultiMix(nn.Module):
         """Classes and masks; a model without a bridge computes no saliency."""
         self._check(images)
         images = channels_last(images)
-        saliency = None
+        gradient = None
         if self.bridge is None:
             features = self.encoder(images, rng)
             location = self._location(features)
             classes = self._seen_classes(images, features, location, rng)
         else:
-            classes, location, features, saliency = self._explain(images)
+            classes, location, features, gradient = self._explain(images)
             if rng is not None and self.p > 0:
                 # The saliency is taken with dropout off, the features with dropout on: two passes.
                 features = self.encoder(images, rng, first=features[0])
                 location = self._location(features)
                 classes = self._seen_classes(images, features, location, rng)
+        saliency = None if gradient is None else gradient.abs()
         return TaskLogits(classes, self._masks(images, features, saliency, rng), location)
 
     def guided(
@@ -187,8 +188,8 @@ class MultiMix(nn.Module):
         return ModelOutput(*whole)
 
     def _answer(self, images: Tensor) -> ModelOutput:
-        class_logits, _, features, saliency = self._explain(images)
-        return ModelOutput(class_logits, self._masks(images, features, saliency), saliency)
+        class_logits, _, features, gradient = self._explain(images)
+        return ModelOutput(class_logits, self._masks(images, features, gradient.abs()), gradient)
 
     def _masks(
         self, images: Tensor, features: list[Tensor], saliency: Tensor | None, rng: Generator | None = None
@@ -217,7 +218,7 @@ class MultiMix(nn.Module):
         return self.head(self.encoder(shown, rng)[-1], F.avg_pool2d(location, 2))
 
     def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
-        """Class logits, coarse map, the whole image's features, and saliency; dropout off."""
+        """Class logits, coarse map, the whole image's features, and the winner's gradient; dropout off."""
         # A network that does not learn leaves no graph behind, or backward would seem to work.
         training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled() and self._learns()
         with torch.inference_mode(False), torch.enable_grad():
@@ -227,11 +228,11 @@ class MultiMix(nn.Module):
                 features = self.encoder(leaf)
                 location = self._location(features)
             class_logits = self._seen_classes(leaf, features, location)
-            saliency = input_gradient(class_logits, leaf, keep_graph=training)
+            gradient = input_gradient(class_logits, leaf, keep_graph=training)
         if not training:
             class_logits, features = class_logits.detach(), [f.detach() for f in features]
             location = location.detach() if location is not None else None
-        return class_logits, location, features, saliency
+        return class_logits, location, features, gradient
 
     def _check(self, images: Tensor) -> None:
         expected = f"The network takes float images (B {self.channels} H W), H and W divisible by 16"

@@ -12,8 +12,16 @@ class ModelOutput:
 
     class_logits: Float[Tensor, "B K"]
     mask_logits: Float[Tensor, "B S H W"]
-    saliency: Float[Tensor, "B C H W"]
-    """|d max_k class_logits / d image|, not normalised."""
+    gradient: Float[Tensor, "B C H W"]
+    """d max_k class_logits / d image, not normalised."""
+
+    @property
+    def saliency(self) -> Float[Tensor, "B C H W"]:
+        """The absolute gradient, which the bridge carries.
+
+        Paper: §2, saliency map.
+        """
+        return self.gradient.abs()
 
 
 @dataclass(frozen=True)

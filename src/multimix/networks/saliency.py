@@ -1,4 +1,4 @@
-"""The saliency map: how much each input pixel moves the winning class."""
+"""The gradient of the winning class with respect to the image; the saliency map is its absolute value."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 def input_gradient(
     class_logits: Float[Tensor, "B K"], images: Float[Tensor, "B C H W"], *, keep_graph: bool = False
 ) -> Float[Tensor, "B C H W"]:
-    """|d max_k c_k / d x|, detached; `class_logits` must have been computed from `images`.
+    """d max_k c_k / d x, detached; `class_logits` must have been computed from `images`.
 
     Only the chain down to the input is walked: no parameter receives a gradient, and no `.grad` is
     touched. `keep_graph` leaves the graph alive for a loss that shares it.
@@ -17,4 +17,4 @@ def input_gradient(
     """
     winners = class_logits.max(dim=1).values.sum()
     (gradient,) = torch.autograd.grad(winners, images, retain_graph=keep_graph)
-    return gradient.abs()
+    return gradient

@@ -12,10 +12,12 @@ from multimix.errors import ManifestError
 from multimix.evaluation.explain.columns import places
 from multimix.evaluation.explain.containment import share_inside
 from multimix.evaluation.explain.images import BORDER, border, choose
-from multimix.evaluation.explain.maps import likeness, own_map, scaled, smoothed
+from multimix.evaluation.explain.maps import carried, gradients, likeness, own_map, scaled, smoothed
 from multimix.evaluation.explain.pointing import hits
 from multimix.evaluation.explain.references import edges, fresh_network, gaussian, noise, random_networks
+from multimix.inference.torch_backend import predictor_of
 from multimix.networks.model import MultiMix
+from multimix.weights.file import ModelSpec
 
 
 def test_share_inside_by_hand():
@@ -58,11 +60,12 @@ def test_places_of_every_map_and_nothing_where_nothing_is_known():
     region[0, :, :10] = True
     own = np.zeros((2, 20, 20), np.float32)
     own[:, 5, 5] = 1
-    columns = places(sample(region), own, np.stack([own, np.roll(own, 10, axis=2)]))
+    columns = places(sample(region), own, np.roll(own, 10, axis=2), np.stack([own, np.roll(own, 10, axis=2)]))
     assert columns["area_structures"][0] == 0.5
     assert np.isnan(columns["area_structures"][1])
     assert columns["inside_structures_own"][0] == 1
     assert columns["pointing_structures_own"][0] == 1
+    assert columns["inside_structures_gradient"][0] == 0  # what the bridge carries lies in the other half
     # The mean over two networks, of which one has its point in the other half.
     assert columns["inside_structures_random_network"][0] == 0.5
     assert columns["pointing_structures_random_network"][0] == 0.5
@@ -111,14 +114,18 @@ def test_a_fresh_network_depends_on_its_seed_and_leaves_the_global_generator_alo
     assert len({one.tobytes() for one in maps}) == 3
 
 
-def test_the_own_map_is_the_saliency_of_the_network():
+def test_the_own_map_is_what_the_predictor_shows_and_the_bridge_carries_the_saliency():
     model = fresh_network(small, 0, torch.device("cpu"))
     pixels = np.random.default_rng(1).random((11, 1, 32, 32), dtype=np.float32)
     with torch.inference_mode():
         expected = model(torch.from_numpy(pixels)).saliency[:, 0].numpy()
-    np.testing.assert_allclose(
-        own_map(model, pixels), expected, rtol=0.02, atol=1e-5
-    )  # the layouts round otherwise
+    # The layouts round otherwise.
+    np.testing.assert_allclose(carried(gradients(model, pixels)), expected, rtol=0.02, atol=1e-5)
+    own = own_map(model, pixels)
+    shown = predictor_of(model, ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32))(list(pixels))
+    for mine, answer in zip(own, shown, strict=True):
+        peak = np.percentile(mine, 99.5)
+        np.testing.assert_allclose(answer.saliency, (mine / peak).clip(0, 1), atol=0.02)
 
 
 def test_maps_are_scaled_as_the_predictor_scales_them():

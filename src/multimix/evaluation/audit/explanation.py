@@ -15,9 +15,10 @@ from multimix.evaluation.audit.run_folder import RunFolder
 from multimix.evaluation.explain import bridge, references
 from multimix.evaluation.explain.columns import described, places
 from multimix.evaluation.explain.images import STRUCTURES, Sample, choose, decode
-from multimix.evaluation.explain.maps import device_of, own_map
+from multimix.evaluation.explain.maps import carried, device_of, gradients
 from multimix.evaluation.explain.summary import summarise
 from multimix.evaluation.explain.verdict import FEWEST, localises, outcomes
+from multimix.inference.attribution import attribution
 from multimix.networks.model import MultiMix
 from multimix.reliability.map_verdict import BRIDGE, UNMOVED
 from multimix.types import patients_known
@@ -33,7 +34,7 @@ def bridge_unused(material: RunFolder) -> Iterator[Finding | Unchecked]:
     if loaded.model.bridge is None or not (loaded.spec.classify and loaded.spec.segment):
         return
     images = _images(material)
-    own = own_map(loaded.model, images.pixels)
+    own = carried(gradients(loaded.model, images.pixels))
     table = _table(images, bridge.exchanged_masks(loaded.model, images, own, SEED))
     figures = summarise(table)
     if outcomes(table, figures)[BRIDGE] is False:
@@ -56,11 +57,11 @@ def map_elsewhere(material: RunFolder) -> Iterator[Finding | Unchecked]:
     if not (loaded.spec.classify and loaded.spec.segment):
         return
     images = _images(material)
-    own = own_map(loaded.model, images.pixels)
+    gradient = gradients(loaded.model, images.pixels)
     fresh = references.random_networks(
         partial(MultiMix.from_spec, loaded.spec), images.pixels, SEED, device_of(loaded.model)
     )
-    table = _table(images, places(images, own, fresh))
+    table = _table(images, places(images, attribution(images.pixels, gradient), carried(gradient), fresh))
     figures = summarise(table)
     if localises(table, figures, STRUCTURES) is False:
         named = {

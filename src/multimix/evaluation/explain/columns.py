@@ -10,7 +10,8 @@ import pandas as pd
 from multimix.evaluation.explain import bridge, containment, pointing, references, sensitivity
 from multimix.evaluation.explain.faithfulness import faithfulness
 from multimix.evaluation.explain.images import BORDER, REGIONS, Sample
-from multimix.evaluation.explain.maps import Maps, device_of, own_map
+from multimix.evaluation.explain.maps import Maps, carried, device_of, gradients
+from multimix.inference.attribution import attribution
 from multimix.networks.model import MultiMix
 from multimix.types import UNKNOWN, Report
 
@@ -50,15 +51,16 @@ def measure(network: Network, images: Sample, *, seed: int = 0, bar: Bar = quiet
     """
     model, pixels = network.model, images.pixels
     with bar("Map", "images") as report:
-        own = own_map(model, pixels, report)
+        gradient = gradients(model, pixels, report)
+    own, given_to_bridge = attribution(pixels, gradient), carried(gradient)
     with bar("Randomised networks", "networks") as report:
         fresh = references.random_networks(network.build, pixels, seed, device_of(model), report)
-    columns = places(images, own, fresh)
+    columns = places(images, own, given_to_bridge, fresh)
     if model.bridge is not None and network.segments:
         with bar("Bridge", "images") as report:
-            columns |= bridge.exchanged_masks(model, images, own, seed, report)
+            columns |= bridge.exchanged_masks(model, images, given_to_bridge, seed, report)
     few = slice(0, FAITHFUL)
-    given = known_maps(images, own, fresh[0]) | {references.RANDOM: references.noise(pixels, seed)}
+    given = known_maps(images, own, given_to_bridge, fresh[0]) | {references.RANDOM: references.noise(pixels, seed)}
     with bar("Faithfulness", "images") as report:
         asked = faithfulness(
             model,
@@ -78,19 +80,20 @@ def measure(network: Network, images: Sample, *, seed: int = 0, bar: Bar = quiet
     return pd.DataFrame(columns)
 
 
-def known_maps(images: Sample, own: Maps, fresh: Maps) -> dict[str, Maps]:
+def known_maps(images: Sample, own: Maps, gradient: Maps, fresh: Maps) -> dict[str, Maps]:
     """The map and those whose place it is compared with, by name."""
     return {
         references.OWN: own,
+        references.GRADIENT: gradient,
         references.EDGES: references.edges(images.pixels),
         references.GAUSSIAN: references.gaussian(images.pixels),
         references.RANDOM_NETWORK: fresh,
     }
 
 
-def places(images: Sample, own: Maps, fresh: np.ndarray) -> dict[str, np.ndarray]:
+def places(images: Sample, own: Maps, gradient: Maps, fresh: np.ndarray) -> dict[str, np.ndarray]:
     """'area_R', 'inside_R_X' and 'pointing_R_X' of every region R and map X; fresh networks (R N H W) are averaged."""
-    given = {name: [maps] for name, maps in known_maps(images, own, fresh[0]).items()}
+    given = {name: [maps] for name, maps in known_maps(images, own, gradient, fresh[0]).items()}
     given[references.RANDOM_NETWORK] = list(fresh)
     columns: dict[str, np.ndarray] = {}
     for name in REGIONS:

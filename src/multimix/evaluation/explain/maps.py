@@ -1,4 +1,4 @@
-"""The map that the network shows, as arrays (N H W) that are never negative; and how it is shown."""
+"""The map that people are shown and the one that the bridge carries, (N H W) and never negative; and how one is shown."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from scipy import ndimage
 from torch import Tensor
 
+from multimix.inference.attribution import BLUR, attribution
 from multimix.networks.model import MultiMix
 from multimix.networks.saliency import input_gradient
 
@@ -15,8 +16,6 @@ Pixels = Float[np.ndarray, "N C H W"]
 Maps = Float[np.ndarray, "N H W"]
 Progress = Callable[[int, int], None]
 
-BLUR = 0.025
-"""Standard deviation of the blur under which a map is shown, in sides of the image, as in `io.overlay`."""
 AT_ONCE = 8
 """Images in one pass of the network."""
 
@@ -29,13 +28,22 @@ def batches(pixels: Pixels, device: torch.device, at_once: int = AT_ONCE) -> Ite
 
 
 def own_map(model: MultiMix, pixels: Pixels, progress: Progress | None = None) -> Maps:
-    """|d max_k c_k / d image|, the largest of the channels: what bridge and overlay are given."""
-    found = np.empty((len(pixels), *pixels.shape[2:]), np.float32)
+    """What people are shown, see `inference.attribution`."""
+    return attribution(pixels, gradients(model, pixels, progress))
+
+
+def carried(gradient: Pixels) -> Maps:
+    """What the bridge is given: the absolute gradient, the largest of the channels."""
+    return np.abs(gradient).max(axis=1)
+
+
+def gradients(model: MultiMix, pixels: Pixels, progress: Progress | None = None) -> Pixels:
+    """d max_k c_k / d image, a few images at a time."""
+    found = np.empty(pixels.shape, np.float32)
     for rows, images in batches(pixels, device_of(model)):
         with torch.enable_grad():
             leaf = images.requires_grad_()
-            gradient = input_gradient(model.classify(leaf), leaf)
-        found[rows] = gradient.amax(dim=1).cpu().numpy()
+            found[rows] = input_gradient(model.classify(leaf), leaf).cpu().numpy()
         if progress is not None:
             progress(min(rows.stop, len(pixels)), len(pixels))
     return found
@@ -47,7 +55,7 @@ def device_of(model: MultiMix) -> torch.device:
 
 
 def smoothed(maps: Maps) -> Maps:
-    """As people see them: blurred. Beyond the picture there is nothing."""
+    """As people see them: blurred, as in `io.overlay`. Beyond the picture there is nothing."""
     sigma = BLUR * max(maps.shape[1:])
     return np.stack([ndimage.gaussian_filter(one, sigma, mode="constant") for one in maps])
 

@@ -17,6 +17,8 @@ from multimix.evaluation.explain.maps import Maps, Pixels, Progress, own_map, sm
 from multimix.networks.model import MultiMix
 
 OWN, EDGES, GAUSSIAN, RANDOM_NETWORK, RANDOM = "own", "edges", "gaussian", "random_network", "random"
+GRADIENT = "gradient"
+"""What the bridge carries: no bar to pass, but told beside the map that is shown."""
 REFERENCES = (EDGES, GAUSSIAN, RANDOM_NETWORK)
 """What the map's place is compared with."""
 NETWORKS = 3

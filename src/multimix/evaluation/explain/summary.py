@@ -11,7 +11,7 @@ from multimix import statistics
 from multimix.data.manifest import FINDING
 from multimix.evaluation.explain.faithfulness import MEASURES
 from multimix.evaluation.explain.images import BORDER, REGIONS, STRUCTURES
-from multimix.evaluation.explain.references import OWN, RANDOM, REFERENCES
+from multimix.evaluation.explain.references import GRADIENT, OWN, RANDOM, REFERENCES
 from multimix.types import UNKNOWN, Estimate
 
 SAMPLES = 2000
@@ -57,7 +57,9 @@ def _of_region(table: pd.DataFrame, region: str) -> Iterator[tuple[str, pd.Serie
     rows = table[f"area_{region}"].notna()
     area = table.loc[rows, f"area_{region}"].to_numpy(np.float64)
     inside = {
-        kind: table.loc[rows, f"inside_{region}_{kind}"].to_numpy(np.float64) for kind in (OWN, *REFERENCES)
+        kind: table.loc[rows, f"inside_{region}_{kind}"].to_numpy(np.float64)
+        for kind in (OWN, GRADIENT, *REFERENCES)
+        if f"inside_{region}_{kind}" in table  # the gradient is not in older tables, where it is the own map
     }
     for kind, share in inside.items():
         yield f"lift_{region}_{kind}", rows, partial(_lift, share, area)
