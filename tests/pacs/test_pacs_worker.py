@@ -20,7 +20,7 @@ from multimix.pacs import answerer as answering
 from multimix.pacs import worker as working
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
-from multimix.pacs.config import Credentials, DicomWebConfig, RetryConfig
+from multimix.pacs.config import RESULTS, Credentials, DicomWebConfig, PacsConfig, RetryConfig
 from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
 from multimix.pacs.patience import Backoff
 from multimix.pacs.queue import Queue
@@ -49,6 +49,11 @@ class Shelf:
     """Study whose results are refused."""
     locked: str = ""
     """Study whose results are refused for what may be the archive's fault."""
+
+    taken: frozenset[str] = frozenset(RESULTS)
+
+    def takes(self) -> frozenset[str]:
+        return self.taken
 
     def present(self, results: Sequence[Result]) -> set[str]:
         if self.failures:
@@ -264,7 +269,7 @@ def test_poison_fails_with_a_reason_and_others_go_on(worker: Worker, queue: Queu
     queue.receive(Image("1.2.3", "1.2", "1.2"), b"\0" * 128 + b"DICM" + b"\xff" * 99)
     assert worker.run_once(60.0)
     for words, data in bad.items():
-        expected = "skipped" if words in ("lateral", "body part") else "failed"
+        expected = "skipped" if words in ("lateral", "body part", "frames") else "failed"
         assert (state(queue, data), words in reason(queue, data).lower()) == (expected, True), reason(
             queue, data
         )
@@ -277,10 +282,80 @@ def test_poison_fails_with_a_reason_and_others_go_on(worker: Worker, queue: Queu
 
 
 def test_force_answers_a_lateral_view(worker: Worker, queue: Queue):
-    worker.answerer = Answerer(worker.answerer.predictor, worker.answerer.algorithm, force=True)
+    worker.answerer = Answerer(worker.answerer.predictor, worker.answerer.algorithm, force=("view",))
     receive(queue, poison()["lateral"])
     assert worker.run_once(60.0)
     assert queue.counts()["sent"] == 1
+
+
+@pytest.mark.parametrize(
+    ("forced", "expected"),
+    [
+        (("view",), ["sent", "skipped", "skipped"]),
+        (("body-part", "raw"), ["skipped", "sent", "skipped"]),
+        (("view", "body-part"), ["sent", "sent", "sent"]),
+    ],
+)
+def test_force_answers_for_the_reasons_given_alone(
+    worker: Worker, queue: Queue, forced: tuple[str, ...], expected: list[str]
+):
+    lateral, foot = poison()["lateral"], poison()["body part"]
+    both = studies.cr(seed=7, BodyPartExamined="FOOT", ViewPosition="LL")
+    worker.answerer = replace(worker.answerer, force=forced)
+    receive(queue, lateral, foot, both)
+    assert worker.run_once(60.0)
+    assert [state(queue, data) for data in (lateral, foot, both)] == expected
+    skipped = [data for data in (lateral, foot) if state(queue, data) == "skipped"]
+    assert all("or use --force=" in reason(queue, data) for data in skipped)
+
+
+def test_forced_for_its_header_an_image_unlike_the_others_is_still_skipped(worker: Worker, queue: Queue):
+    model = replace(worker.answerer.predictor, reliability=picky())
+    worker.answerer = replace(worker.answerer, predictor=model, force=("view",))
+    flat = studies.dx(np.full((40, 40), 900, np.uint16), ViewPosition="LL", ViewCodeSequence=None)
+    receive(queue, flat)
+    assert worker.run_once(60.0)
+    assert reason(queue, flat).startswith("rejected: is of one grey level")
+
+
+def test_further_names_of_the_chest(worker: Worker, queue: Queue):
+    upper = studies.cr(seed=1, BodyPartExamined="OBERKOERPER")
+    region = [studies._code("X-1", "99LOCAL", "Trunk, upper")]
+    coded = studies.dx(seed=2, BodyPartExamined=None, AnatomicRegionSequence=region)
+    foot = studies.cr(seed=3, BodyPartExamined="FOOT")
+    receive(queue, upper, coded, foot)
+    assert worker.run_once(60.0)
+    assert queue.counts()["skipped"] == 3
+    chest = PacsConfig(body_parts=("Oberkoerper", " x-1 ")).chest
+    worker.answerer = replace(worker.answerer, chest=chest)
+    receive(queue, upper, coded, foot)
+    assert worker.run_once(60.0)
+    assert [state(queue, data) for data in (upper, coded, foot)] == ["sent", "sent", "skipped"]
+
+
+def test_the_results_are_those_wanted(worker: Worker, queue: Queue):
+    worker.results = ("sr",)
+    receive(queue, studies.dx())
+    assert worker.run_once(60.0)
+    assert len(shelf(worker).held) == 1
+
+
+def test_what_the_archive_does_not_take_is_not_made(
+    worker: Worker, queue: Queue, caplog: pytest.LogCaptureFixture
+):
+    shelf(worker).taken = frozenset({"sr", "overlay"})
+    receive(queue, studies.dx(seed=1), studies.dx(seed=2))
+    assert worker.run_once(60.0)
+    assert len(shelf(worker).held) == 4
+    assert caplog.text.count("answers are without seg") == 1
+
+
+def test_an_archive_that_takes_nothing_of_it_is_trouble(worker: Worker, queue: Queue):
+    shelf(worker).taken, worker.results = frozenset({"sr"}), ("seg",)
+    receive(queue, studies.dx())
+    assert not worker.run_once(0.1)
+    assert state(queue, studies.dx()) == "received"
+    assert "none of the results wanted (seg)" in queue.fact("trouble")
 
 
 def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: Worker, queue: Queue):
@@ -295,7 +370,7 @@ def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: 
     assert row is not None
     assert queue.results(row) == []
     # Asked for by hand, it is answered.
-    worker.answerer = replace(worker.answerer, force=True)
+    worker.answerer = replace(worker.answerer, force=("unlike",))
     receive(queue, flat)
     assert worker.run_once(60.0)
     assert state(queue, flat) == "sent"

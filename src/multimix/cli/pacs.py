@@ -58,10 +58,14 @@ def pacs() -> None:
     help="With --once: seconds to go on where the archive is down.",
 )
 @click.option("--retry-failed", is_flag=True, help="Fetch the failed and skipped images again.")
+@click.option("--results", metavar="NAME[,NAME]", help="What is stored. [default: seg,sr,overlay]")
 @click.option(
     "--force",
-    is_flag=True,
-    help="Answer lateral views, other body parts and images unlike those learned from too.",
+    is_flag=False,
+    flag_value="all",
+    metavar="[=REASON,...]",
+    help="Answer what would be skipped too: for all reasons, or for those of modality, body-part, view, raw, unlike, "
+    "capture.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 def run(
@@ -71,7 +75,6 @@ def run(
     once: bool,
     wait: float,
     retry_failed: bool,
-    force: bool,
     device: str,
     **options: Any,
 ) -> None:
@@ -103,7 +106,8 @@ def run(
 
     # pydicom's warnings about malformed values quote them, and values are patient data.
     with pydicom_config.disable_value_validation(), _logging(logging.WARNING if once else logging.INFO):
-        _work(settings, Answerer.load(model, device, force), once, wait, retry_failed)
+        answerer = Answerer.load(model, device, settings.force, settings.chest)
+        _work(settings, answerer, once, wait, retry_failed)
 
 
 @pacs.command()
@@ -167,7 +171,11 @@ def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     from multimix.pacs.config import PacsConfig
 
     base = PacsConfig.read(file) if file is not None else PacsConfig()
-    given: dict[str, Any] = {"queue": options["queue"]}
+    given: dict[str, Any] = {
+        "queue": options["queue"],
+        "results": options["results"] and list(names(options["results"])),
+        "force": options["force"] and _reasons(options["force"]),
+    }
     given["dicomweb"] = {
         "url": options["dicomweb"],
         "modalities": options["modality"] and list(names(options["modality"])),
@@ -181,6 +189,18 @@ def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     }
     given["peer"] = _peer(options["peer"]) if options["peer"] else {}
     return PacsConfig.from_mapping(_given(given), base)
+
+
+def _reasons(text: str) -> list[str]:
+    from multimix.pacs.config import REASONS
+
+    given = list(REASONS) if text == "all" else list(names(text))
+    if unknown := [name for name in given if name not in REASONS]:
+        raise UsageError(
+            f"--force: expected all, or some of {', '.join(REASONS)}, got {unknown[0]!r}. Before another argument "
+            "write --force=all."
+        )
+    return given
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,11 @@ from urllib.parse import urlsplit
 
 from multimix.config import build, read_mapping, require
 from multimix.errors import UsageError
+from multimix.io.dicom.header import OBJECTIONS
+from multimix.io.dicom.objects import RESULTS
+
+REASONS = (*OBJECTIONS, "unlike", "capture")
+"""Why an image is skipped: its header, unlike the training images, a capture that does not say what it shows."""
 
 USER, PASSWORD, TOKEN = "MULTIMIX_PACS_USER", "MULTIMIX_PACS_PASSWORD", "MULTIMIX_PACS_TOKEN"
 
@@ -142,6 +147,12 @@ class PacsConfig:
     """Size of the largest image object that is taken; an answer of the archive is not read further."""
     max_seconds: float = 60.0
     """Longest time for one exchange with the archive, such as the retrieval of an image."""
+    results: tuple[str, ...] = RESULTS
+    """What is stored of each answer."""
+    body_parts: tuple[str, ...] = ()
+    """Further names of the chest in Body Part Examined or Anatomic Region; upper and lower case are the same."""
+    force: tuple[str, ...] = ()
+    """Reasons for which no image is skipped."""
     dicomweb: DicomWebConfig = field(default_factory=DicomWebConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
     peer: PeerConfig = field(default_factory=PeerConfig)
@@ -151,6 +162,18 @@ class PacsConfig:
         require(bool(self.queue), "queue", "a folder", self.queue)
         require(self.max_megabytes >= 1, "max_megabytes", "at least 1", self.max_megabytes)
         require(self.max_seconds > 0, "max_seconds", "seconds > 0", self.max_seconds)
+        require(bool(self.results), "results", f"some of {', '.join(RESULTS)}", self.results)
+        for name in self.results:
+            require(name in RESULTS, "results", f"some of {', '.join(RESULTS)}", name)
+        for name in self.force:
+            require(name in REASONS, "force", f"some of {', '.join(REASONS)}", name)
+        for name in self.body_parts:
+            require(bool(name.strip()), "body_parts", "names such as TRUNK", name)
+
+    @property
+    def chest(self) -> frozenset[str]:
+        """`body_parts` as `header.objections` compares them."""
+        return frozenset(" ".join(name.upper().split()) for name in self.body_parts)
 
     def check(self) -> None:
         """Raise UsageError unless images can come in and results go out."""

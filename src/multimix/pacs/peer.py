@@ -5,11 +5,12 @@ from contextlib import contextmanager
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, EnhancedSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, Association, build_context
 
 from multimix.pacs.config import PeerConfig
 from multimix.pacs.outcomes import Refused, Result, Unavailable
+from multimix.pacs.results import KINDS, as_enhanced, is_report, not_taken, sent_as, taken
 
 TIMEOUT = 60.0
 """Seconds to wait for an answer."""
@@ -29,6 +30,7 @@ class Peer:
     def __init__(self, config: PeerConfig, own_title: str) -> None:
         """Nothing is sent yet; `own_title` is the AE title that the peer sees."""
         self._config = config
+        self._taken: frozenset[str] | None = None
         self._ae = AE(own_title)
         self._ae.connection_timeout = 5
         self._ae.acse_timeout = self._ae.dimse_timeout = self._ae.network_timeout = TIMEOUT
@@ -36,19 +38,41 @@ class Peer:
     def close(self) -> None:
         """Nothing stays open between two calls."""
 
+    def takes(self) -> frozenset[str]:
+        """What the peer accepts when an association is negotiated. Raises Unavailable."""
+        if self._taken is None:
+            kinds = [one for known in KINDS.values() for one in known]
+            with self._association(kinds) as association:
+                self._taken = taken(_accepted(association))
+        return self._taken
+
     def present(self, results: Sequence[Result]) -> set[str]:
         """UIDs of those that the peer holds; none where it does not answer C-FIND. Raises Unavailable."""
         with self._association([_FIND]) as association:
-            if not any(context.abstract_syntax == _FIND for context in association.accepted_contexts):
+            if _FIND not in _accepted(association):
                 return set()
             return {result.uid for result in results if _found(association, result)}
 
     def store(self, results: Sequence[Result]) -> set[str]:
-        """Send by C-STORE; returns the UIDs that the peer confirmed. Raises Unavailable or Refused."""
+        """Send by C-STORE; returns the UIDs that the peer confirmed. Raises Unavailable or Refused.
+
+        A report of a SOP class that is not accepted is sent as an Enhanced SR.
+        """
         objects = {result.uid: pydicom.dcmread(result.path) for result in results}
+        kinds = {dataset.SOPClassUID for dataset in objects.values()}
+        if any(map(is_report, objects.values())):
+            kinds.add(EnhancedSRStorage)
         confirmed: set[str] = set()
-        with self._association(sorted({dataset.SOPClassUID for dataset in objects.values()})) as association:
+        foreign: list[str] = []
+        with self._association(sorted(kinds)) as association:
+            accepted = _accepted(association)
             for uid, dataset in objects.items():
+                declined = dataset.SOPClassUID not in accepted
+                if declined and is_report(dataset) and EnhancedSRStorage in accepted:
+                    as_enhanced(dataset)
+                if dataset.SOPClassUID not in accepted:
+                    foreign.append(dataset.SOPClassUID)
+                    continue
                 status = self._send(association, dataset)
                 if status in _BUSY:
                     self._probe(association, f"C-STORE status {status:04X}")
@@ -58,6 +82,8 @@ class Peer:
                 if status not in _STORED:
                     raise Refused(f"C-STORE of {dataset.SOPClassUID.name} ended with status {status:04X}")
                 confirmed.add(uid)
+        if foreign:  # the others are there
+            raise Refused(not_taken("the peer", foreign), final=True)
         return confirmed
 
     @property
@@ -67,8 +93,6 @@ class Peer:
     def _send(self, association: Association, dataset: Dataset) -> int:
         try:
             status = association.send_c_store(dataset)
-        except ValueError as error:  # no accepted presentation context
-            raise Refused(f"the peer does not take {dataset.SOPClassUID.name}") from error
         except RuntimeError as error:  # the association ended under way
             raise Unavailable(f"{self._name}: the association was lost") from error
         if "Status" not in status:
@@ -108,9 +132,17 @@ def _found(association: Association, result: Result) -> bool:
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"
     query.StudyInstanceUID, query.SeriesInstanceUID = result.study, header.SeriesInstanceUID
-    query.SOPInstanceUID = result.uid
-    try:
-        answers = [found for _, found in association.send_c_find(query, _FIND) if found is not None]
-    except RuntimeError:  # the association ended under way; the next step will say so
-        return False
-    return any(found.get("SOPInstanceUID") == result.uid for found in answers)
+    for uid in sent_as(result):
+        query.SOPInstanceUID = uid
+        try:
+            answers = [found for _, found in association.send_c_find(query, _FIND) if found is not None]
+        except RuntimeError:  # the association ended under way; the next step will say so
+            return False
+        if any(found.get("SOPInstanceUID") == uid for found in answers):
+            return True
+    return False
+
+
+def _accepted(association: Association) -> set[str]:
+    """SOP classes that the peer accepts."""
+    return {str(context.abstract_syntax) for context in association.accepted_contexts}

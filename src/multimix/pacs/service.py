@@ -24,15 +24,16 @@ def serving(config: PacsConfig, queue: Queue, answerer: Answerer, *, listen: boo
     with ExitStack() as parts:
         archive = None
         if config.dicomweb.url:
+            captures = "capture" in config.force
             archive = Archive(
-                config.dicomweb, Credentials.from_environment(), max_bytes, config.max_seconds, answerer.force
+                config.dicomweb, Credentials.from_environment(), max_bytes, config.max_seconds, captures
             )
             parts.callback(archive.close)
         sink = Peer(config.peer, config.node.ae_title) if config.peer.host else archive
         assert sink is not None  # PacsConfig.check
         source = archive if config.node.port is None else None
         backoff = Backoff(config.retry, random.Random())
-        worker = Worker(queue, answerer, sink, source, backoff, config.dicomweb.poll_seconds)
+        worker = Worker(queue, answerer, sink, source, backoff, config.dicomweb.poll_seconds, config.results)
         if listen and config.node.port is not None:
             node = Node(config.node, queue, max_bytes, worker.wake.set)
             parts.callback(node.close)
