@@ -1,6 +1,7 @@
 """A DIMSE peer that refuses an object: is it busy, or is it this image?"""
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pydicom.uid import (
 )
 from tests import studies
 
+from multimix.pacs import peer as peers
 from multimix.pacs.config import PeerConfig
 from multimix.pacs.outcomes import Refused, Result, Unavailable
 from multimix.pacs.peer import Peer
@@ -137,3 +139,43 @@ def test_what_is_not_taken_is_said_at_once_and_the_rest_is_there(tmp_path: Path)
         peer.store(results)
     assert caught.value.final
     assert [one.SOPInstanceUID for one in held] == [results[1].uid]
+
+
+@contextlib.contextmanager
+def peer_that_finds(answers: Iterator[tuple[int, Dataset | None]]) -> Iterator[Peer]:
+    """A peer that gives these answers to each C-FIND."""
+    ae = pynetdicom.AE("ARCHIVE")
+    for context in ("1.2.840.10008.5.1.4.1.2.2.1", "1.2.840.10008.1.1"):
+        ae.add_supported_context(context)
+    handlers = [(pynetdicom.evt.EVT_C_FIND, lambda event: answers)]
+    server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
+    try:
+        yield Peer(PeerConfig("127.0.0.1", server.server_address[1], "ARCHIVE"), "MULTIMIX")
+    finally:
+        server.shutdown()
+
+
+def found(uid: str) -> tuple[int, Dataset]:
+    answer = Dataset()
+    answer.QueryRetrieveLevel, answer.SOPInstanceUID = "IMAGE", uid
+    return 0xFF00, answer
+
+
+def test_a_peer_without_end_of_answers_is_not_listened_to_for_ever(
+    result: Result, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(peers, "MAX_ANSWERS", 20)
+    with peer_that_finds(found(f"1.2.{number}") for number in itertools.count()) as peer:
+        assert peer.present([result]) == set()
+    assert "no end of answers" in caplog.text
+
+
+def test_a_peer_that_ignores_the_question_and_has_it_all_the_same(result: Result) -> None:
+    answers = [found("1.2.3"), found(result.uid), found("1.2.4"), (0x0000, None)]
+    with peer_that_finds(iter(answers)) as peer:
+        assert peer.present([result]) == {result.uid}
+
+
+def test_a_peer_that_fails_to_find_has_nothing(result: Result) -> None:
+    with peer_that_finds(iter([(0xC001, None)])) as peer:
+        assert peer.present([result]) == set()

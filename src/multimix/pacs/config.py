@@ -62,6 +62,24 @@ class DicomWebConfig:
 
 
 @dataclass(frozen=True)
+class TlsConfig:
+    """Files in PEM for DICOM over TLS."""
+
+    certificate: str = ""
+    """Own certificate, with those of the authorities between."""
+    key: str = ""
+    """Its key, without a password."""
+    ca_file: str = ""
+    """The authority that has signed the other side's certificate."""
+
+    def __post_init__(self) -> None:
+        for name in ("certificate", "key", "ca_file"):
+            file = getattr(self, name)
+            require(not file or Path(file).is_file(), f"tls.{name}", "a PEM file", file)
+        require(bool(self.certificate) == bool(self.key), "tls.key", "certificate and key, or none", self.key)
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """The DIMSE node that receives images."""
 
@@ -73,11 +91,17 @@ class NodeConfig:
     """Own AE title; an association that calls another is rejected."""
     accept: tuple[str, ...] = ()
     """Who may connect: AE_TITLE@ADDRESS, both must match; nobody else is let in."""
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    """With a certificate only TLS is spoken, with ca_file to those alone that have a certificate too."""
 
     def __post_init__(self) -> None:
         if self.port is not None:
             require(0 <= self.port <= 65535, "node.port", "0 to 65535", self.port)
             require(bool(self.accept), "node.accept", "AE_TITLE@ADDRESS of each sender", self.accept)
+        tls = self.tls
+        require(
+            bool(tls.certificate) or not tls.ca_file, "node.tls", "a certificate and its key", tls.ca_file
+        )
         _ae_title("node.ae_title", self.ae_title)
         self.senders()
 
@@ -105,9 +129,13 @@ class PeerConfig:
     port: int = 104
     ae_title: str = "ANY-SCP"
     """AE title of the peer."""
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    """With ca_file only TLS is spoken; a certificate is shown where the peer asks for one."""
 
     def __post_init__(self) -> None:
         require(1 <= self.port <= 65535, "peer.port", "1 to 65535", self.port)
+        tls = self.tls
+        require(bool(tls.ca_file) or not tls.certificate, "peer.tls", "ca_file", tls.ca_file)
         _ae_title("peer.ae_title", self.ae_title)
 
 

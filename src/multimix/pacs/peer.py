@@ -1,5 +1,7 @@
 """The node that results go to: C-FIND asks what is there, C-STORE sends the rest (PS3.4 B and C)."""
 
+import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,9 +13,14 @@ from pynetdicom import AE, Association, build_context
 from multimix.pacs.config import PeerConfig
 from multimix.pacs.outcomes import Refused, Result, Unavailable
 from multimix.pacs.results import KINDS, as_enhanced, is_report, not_taken, sent_as, taken
+from multimix.pacs.tls import client_context
 
 TIMEOUT = 60.0
-"""Seconds to wait for an answer."""
+"""Seconds to wait for an answer, and for all answers to one C-FIND."""
+MAX_ANSWERS = 1000
+"""To a C-FIND for one instance; a peer that ignores the query has more."""
+
+log = logging.getLogger(__name__)
 
 _BUSY = {0x0124, *range(0xA700, 0xA800)}
 """Not authorised, out of resources: the image's fault or the peer's (PS3.4 B.2.3)."""
@@ -30,6 +37,7 @@ class Peer:
     def __init__(self, config: PeerConfig, own_title: str) -> None:
         """Nothing is sent yet; `own_title` is the AE title that the peer sees."""
         self._config = config
+        self._tls = client_context(config.tls)
         self._taken: frozenset[str] | None = None
         self._ae = AE(own_title)
         self._ae.connection_timeout = 5
@@ -115,7 +123,11 @@ class Peer:
             build_context(kind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for kind in (_ECHO, *kinds)
         ]
         association = self._ae.associate(
-            self._config.host, self._config.port, contexts=contexts, ae_title=self._config.ae_title
+            self._config.host,
+            self._config.port,
+            contexts=contexts,
+            ae_title=self._config.ae_title,
+            tls_args=None if self._tls is None else (self._tls, self._config.host),
         )
         if not association.is_established:
             trouble = "rejects the association" if association.is_rejected else "cannot be reached"
@@ -134,13 +146,24 @@ def _found(association: Association, result: Result) -> bool:
     query.StudyInstanceUID, query.SeriesInstanceUID = result.study, header.SeriesInstanceUID
     for uid in sent_as(result):
         query.SOPInstanceUID = uid
-        try:
-            answers = [found for _, found in association.send_c_find(query, _FIND) if found is not None]
-        except RuntimeError:  # the association ended under way; the next step will say so
-            return False
-        if any(found.get("SOPInstanceUID") == uid for found in answers):
+        if _answers(association, query, uid):
             return True
     return False
+
+
+def _answers(association: Association, query: Dataset, uid: str) -> bool:
+    """Whether one of the answers to `query` is about `uid`; those of a peer that gives no end of them count no more."""
+    deadline, there = time.monotonic() + TIMEOUT, False
+    try:
+        for number, (_, found) in enumerate(association.send_c_find(query, _FIND), start=1):
+            there |= found is not None and found.get("SOPInstanceUID") == uid
+            if number > MAX_ANSWERS or time.monotonic() > deadline:
+                log.warning("the peer gives no end of answers to C-FIND")
+                association.abort()  # what else comes would be taken for answers to the next question
+                break
+    except RuntimeError:  # the association ended under way; the next step will say so
+        pass
+    return there
 
 
 def _accepted(association: Association) -> set[str]:
