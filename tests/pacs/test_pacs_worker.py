@@ -350,14 +350,6 @@ def test_what_the_archive_does_not_take_is_not_made(
     assert caplog.text.count("answers are without seg") == 1
 
 
-def test_an_archive_that_takes_nothing_of_it_is_trouble(worker: Worker, queue: Queue):
-    shelf(worker).taken, worker.results = frozenset({"sr"}), ("seg",)
-    receive(queue, studies.dx())
-    assert not worker.run_once(0.1)
-    assert state(queue, studies.dx()) == "received"
-    assert "none of the results wanted (seg)" in queue.fact("trouble")
-
-
 def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: Worker, queue: Queue):
     model, algorithm = worker.answerer.predictor, worker.answerer.algorithm
     worker.answerer = Answerer(replace(model, reliability=picky()), algorithm)

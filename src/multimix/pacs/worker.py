@@ -243,8 +243,8 @@ class Worker:
         except Unavailable:  # that is said when they are sent
             return self.results
         left = [name for name in self.results if name in taken]
-        if not left:
-            raise Unavailable(f"it takes none of the results wanted ({', '.join(self.results)})")
+        if not left:  # which is said of the first image that is sent
+            return self.results
         if len(left) < len(self.results) and not self._said:
             missing = ", ".join(name for name in self.results if name not in taken)
             log.warning("answers are without %s: the peer does not take it", missing)
