@@ -21,6 +21,7 @@ from multimix.pacs import worker as working
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
 from multimix.pacs.config import RESULTS, Credentials, DicomWebConfig, PacsConfig, RetryConfig
+from multimix.pacs.events import Event
 from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
 from multimix.pacs.patience import Backoff
 from multimix.pacs.queue import Queue
@@ -51,6 +52,7 @@ class Shelf:
     """Study whose results are refused for what may be the archive's fault."""
 
     taken: frozenset[str] = frozenset(RESULTS)
+    name: str = "SHELF@here"
 
     def takes(self) -> frozenset[str]:
         return self.taken
@@ -331,6 +333,24 @@ def test_further_names_of_the_chest(worker: Worker, queue: Queue):
     receive(queue, upper, coded, foot)
     assert worker.run_once(60.0)
     assert [state(queue, data) for data in (upper, coded, foot)] == ["sent", "sent", "skipped"]
+
+
+def test_what_comes_and_goes_is_told(worker: Worker, queue: Queue):
+    told: list[Event] = []
+    lives: list[int] = []
+    worker.source, worker.tell, worker.alive = Source(studies.dx()), told.append, lambda: lives.append(1)
+    assert worker.run_once(60.0)
+    worker.source.close()
+    retrieved, sent = told
+    assert (retrieved.kind, retrieved.who, retrieved.study) == (
+        "retrieved",
+        "http://127.0.0.1:1",
+        studies.dx().StudyInstanceUID,
+    )
+    assert (retrieved.instances, retrieved.patient) == ((studies.dx().SOPInstanceUID,), "PH0000")
+    assert (sent.kind, sent.who, sorted(sent.instances)) == ("sent", "SHELF@here", sorted(shelf(worker).held))
+    assert sent.patient == "PH0000"
+    assert lives
 
 
 def test_the_results_are_those_wanted(worker: Worker, queue: Queue):

@@ -93,6 +93,11 @@ class Archive:
         self._client.set_http_retry_params(retry=False)  # the queue retries, and survives a kill
         self._seen: dict[str, tuple[int, float]] = {}
 
+    @property
+    def name(self) -> str:
+        """Its URL."""
+        return self._config.url
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()

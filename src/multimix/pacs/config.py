@@ -140,6 +140,19 @@ class PeerConfig:
 
 
 @dataclass(frozen=True)
+class MetricsConfig:
+    """Where /metrics, /health and /ready are answered over HTTP."""
+
+    port: int | None = None
+    """TCP port, 0 for any free one; None where nothing is answered."""
+    address: str = "127.0.0.1"
+    """Address to listen on; anybody who reaches it is answered."""
+
+    def __post_init__(self) -> None:
+        require(self.port is None or 0 <= self.port <= 65535, "metrics.port", "0 to 65535", self.port)
+
+
+@dataclass(frozen=True)
 class RetryConfig:
     """How patient the worker is."""
 
@@ -185,6 +198,7 @@ class PacsConfig:
     node: NodeConfig = field(default_factory=NodeConfig)
     peer: PeerConfig = field(default_factory=PeerConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def __post_init__(self) -> None:
         require(bool(self.queue), "queue", "a folder", self.queue)

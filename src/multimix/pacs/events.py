@@ -2,7 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Literal
+
+import pydicom
 
 Kind = Literal["received", "dropped", "refused", "rejected", "searched", "retrieved", "sent"]
 KINDS: dict[Kind, str] = {
@@ -39,3 +42,12 @@ Tell = Callable[[Event], None]
 
 def nobody(event: Event) -> None:
     """Listens to nothing."""
+
+
+def patient_of(data: bytes) -> str:
+    """The Patient ID in a DICOM file; empty where it cannot be read."""
+    try:
+        header = pydicom.dcmread(BytesIO(data), stop_before_pixels=True, specific_tags=["PatientID"])
+        return str(header.get("PatientID") or "")[:64]
+    except Exception:  # on a damaged file pydicom raises nearly anything
+        return ""

@@ -73,6 +73,10 @@ class Result:
 class Sink(Protocol):
     """Where results go."""
 
+    @property
+    def name(self) -> str:
+        """As logs have it: a URL, or TITLE@HOST:PORT."""
+
     def takes(self) -> frozenset[str]:
         """Which of `config.RESULTS` are taken, as far as can be told before one is sent. Raises Unavailable."""
 

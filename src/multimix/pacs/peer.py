@@ -95,16 +95,17 @@ class Peer:
         return confirmed
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """TITLE@HOST:PORT."""
         return f"{self._config.ae_title}@{self._config.host}:{self._config.port}"
 
     def _send(self, association: Association, dataset: Dataset) -> int:
         try:
             status = association.send_c_store(dataset)
         except RuntimeError as error:  # the association ended under way
-            raise Unavailable(f"{self._name}: the association was lost") from error
+            raise Unavailable(f"{self.name}: the association was lost") from error
         if "Status" not in status:
-            raise Unavailable(f"{self._name}: no answer to C-STORE")
+            raise Unavailable(f"{self.name}: no answer to C-STORE")
         return int(status.Status)
 
     def _probe(self, association: Association, reason: str) -> None:
@@ -112,9 +113,9 @@ class Peer:
         try:
             answer = association.send_c_echo()
         except (RuntimeError, ValueError) as error:
-            raise Unavailable(f"{self._name}: {reason}") from error
+            raise Unavailable(f"{self.name}: {reason}") from error
         if answer.get("Status") != 0x0000:
-            raise Unavailable(f"{self._name}: {reason}")
+            raise Unavailable(f"{self.name}: {reason}")
 
     @contextmanager
     def _association(self, kinds: Sequence[str]) -> Iterator[Association]:
@@ -131,7 +132,7 @@ class Peer:
         )
         if not association.is_established:
             trouble = "rejects the association" if association.is_rejected else "cannot be reached"
-            raise Unavailable(f"{self._name}: {trouble}")
+            raise Unavailable(f"{self.name}: {trouble}")
         try:
             yield association
         finally:

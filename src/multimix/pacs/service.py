@@ -8,6 +8,8 @@ from contextlib import ExitStack, contextmanager
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
 from multimix.pacs.config import Credentials, PacsConfig
+from multimix.pacs.events import Event, Tell
+from multimix.pacs.metrics import Metrics, MetricsServer
 from multimix.pacs.node import Node
 from multimix.pacs.patience import Backoff
 from multimix.pacs.peer import Peer
@@ -33,9 +35,23 @@ def serving(config: PacsConfig, queue: Queue, answerer: Answerer, *, listen: boo
         assert sink is not None  # PacsConfig.check
         source = archive if config.node.port is None else None
         backoff = Backoff(config.retry, random.Random())
+        listeners: list[Tell] = []
+
+        def tell(event: Event) -> None:
+            for listener in listeners:
+                listener(event)
+
         worker = Worker(queue, answerer, sink, source, backoff, config.dicomweb.poll_seconds, config.results)
+        node: Node | None = None
         if listen and config.node.port is not None:
-            node = Node(config.node, queue, max_bytes, worker.wake.set)
+            node = Node(config.node, queue, max_bytes, worker.wake.set, tell)
             parts.callback(node.close)
             log.info("%s listens on %s:%d", config.node.ae_title, config.node.address, node.port)
+        if config.metrics.port is not None:
+            metrics = Metrics(queue, lambda: node.associations if node else 0)
+            listeners.append(metrics.tell)
+            worker.alive = metrics.alive
+            server = MetricsServer(config.metrics, metrics)
+            parts.callback(server.close)
+        worker.tell = tell
         yield worker

@@ -20,6 +20,7 @@ from multimix.io.limits import MAX_PIXELS
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
 from multimix.pacs.config import RESULTS
+from multimix.pacs.events import Event, Tell, nobody, patient_of
 from multimix.pacs.outcomes import Image, Refused, Sink, Skipped, Stopped, Unavailable
 from multimix.pacs.patience import Attempts, Backoff
 from multimix.pacs.queue import Queue
@@ -49,6 +50,10 @@ class Worker:
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
     """Set where something new may be there: an image came in."""
+    tell: Tell = nobody
+    """Told what came from the archive and what went there."""
+    alive: Callable[[], None] = lambda: None
+    """Called now and then, as long as it goes on."""
     report: Callable[[int, int], None] = lambda done, total: None
     """Told the images done and all, in this queue."""
     _down_until: float = 0.0
@@ -96,6 +101,7 @@ class Worker:
     def _waiting(self) -> Iterator[None]:
         """A wait for somebody else, an archive above all, that `end` breaks off."""
         self._waits = True
+        self.alive()
         try:
             if self.stop.is_set():  # set just before, when nobody waited
                 raise Stopped
@@ -198,6 +204,7 @@ class Worker:
             with self._waiting():
                 data = source.retrieve(row.image)
             self.queue.receive(row.image, data)
+            self.tell(Event("retrieved", source.name, True, row.study, (row.uid,), patient=patient_of(data)))
         except Refused as refusal:
             self._refused(row, refusal)
         except Unavailable as error:  # others first, lest it be this image that brings the archive down
@@ -275,7 +282,10 @@ class Worker:
             self._refused(row, Refused(str(error), doubtful=True), down=True)
             raise
         else:
+            instances = tuple(result.uid for result in results)
+            patient = patient_of(results[0].path.read_bytes()) if results else ""
             self.queue.sent(row.uid)
+            self.tell(Event("sent", self.sink.name, True, row.study, instances, patient=patient))
             self._attempts.passed(row)
             self._works()
             log.info("image %s done: %d results, %d were there", row.uid, len(results), len(there))
