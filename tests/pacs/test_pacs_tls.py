@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Pair, pair
+from hostile import LEAVES_A_SOCKET
 from orthanc import tool
 from test_pacs_node import run
 
@@ -17,9 +18,6 @@ from multimix.pacs.node import Node
 from multimix.pacs.outcomes import Result, Unavailable
 from multimix.pacs.peer import Peer
 from multimix.pacs.queue import Queue
-
-LEAVES_A_SOCKET = pytest.mark.filterwarnings("ignore:Exception ignored in. <(ssl.SSL|socket.)[sS]ocket")
-"""pynetdicom forgets to close its end where a connection cannot be made."""
 
 
 @pytest.fixture(scope="module")

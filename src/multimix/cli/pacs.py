@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,12 @@ def pacs() -> None:
 @click.option("--address", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--ae-title", metavar="TITLE", help="Own AE title. [default: MULTIMIX]")
 @click.option("--accept", multiple=True, metavar="TITLE@ADDRESS", help="Who may send; may be repeated.")
-@click.option("--peer", metavar="TITLE@HOST:PORT", help="Send results there by C-STORE, instead of STOW.")
+@click.option(
+    "--peer",
+    multiple=True,
+    metavar="TITLE@HOST:PORT",
+    help="Send results there by C-STORE, instead of STOW; may be repeated.",
+)
 @click.option("--queue", metavar="FOLDER", help=f"What waits is kept here. [default: {QUEUE}]")
 @click.option("--once", is_flag=True, help="End when nothing waits any more; a node does not listen.")
 @click.option(
@@ -212,12 +217,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _peer(text: str) -> dict[str, Any]:
-    title, at, place = text.rpartition("@")
-    host, colon, port = place.rpartition(":")
-    if not (at and colon and title and host and port.isdecimal()):
-        raise UsageError(f"--peer: expected TITLE@HOST:PORT, such as ARCHIVE@10.0.0.9:104, got {text!r}.")
-    return {"ae_title": title, "host": host.strip("[]"), "port": int(port)}
+def _peer(texts: Sequence[str]) -> dict[str, Any]:
+    from multimix.pacs.config import peer_address
+
+    first, *others = texts
+    return {**peer_address("--peer", first), "also": others}
 
 
 def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float, retry_failed: bool) -> None:

@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -131,12 +131,28 @@ class PeerConfig:
     """AE title of the peer."""
     tls: TlsConfig = field(default_factory=TlsConfig)
     """With ca_file only TLS is spoken; a certificate is shown where the peer asks for one."""
+    commitment_seconds: float = 0.0
+    """Ask for storage commitment and wait so long for the report; 0 does not ask."""
+    also: tuple[str, ...] = ()
+    """Further peers that get the same, TITLE@HOST:PORT each."""
 
     def __post_init__(self) -> None:
         require(1 <= self.port <= 65535, "peer.port", "1 to 65535", self.port)
         tls = self.tls
         require(bool(tls.ca_file) or not tls.certificate, "peer.tls", "ca_file", tls.ca_file)
         _ae_title("peer.ae_title", self.ae_title)
+        require(
+            self.commitment_seconds >= 0, "peer.commitment_seconds", "seconds >= 0", self.commitment_seconds
+        )
+        require(not self.also or bool(self.host), "peer.also", "peer.host, of the first peer", self.also)
+        self.all()
+
+    def all(self) -> list["PeerConfig"]:
+        """Each peer by itself; none where there is no host. Raises UsageError where one is malformed."""
+        if not self.host:
+            return []
+        others = (replace(self, also=(), **peer_address("peer.also", text)) for text in self.also)
+        return [replace(self, also=()) if self.also else self, *others]
 
 
 @dataclass(frozen=True)
@@ -275,6 +291,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def peer_address(name: str, text: str) -> dict[str, Any]:
+    """TITLE@HOST:PORT as fields of PeerConfig; UsageError, calling it `name`, where it is none."""
+    title, at, place = text.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    good = bool(at and colon and title and host and port.isdecimal())
+    require(good, name, "TITLE@HOST:PORT, such as ARCHIVE@10.0.0.9:104", text)
+    return {"ae_title": title, "host": host.strip("[]"), "port": int(port)}
 
 
 def _ae_title(name: str, title: str) -> None:

@@ -42,6 +42,7 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 
 from multimix.errors import MultimixError, UsageError
+from multimix.pacs.commitment import PUSH_MODEL, Reports
 from multimix.pacs.config import NodeConfig
 from multimix.pacs.events import Event as Told
 from multimix.pacs.events import Kind, Tell, nobody
@@ -111,8 +112,12 @@ class Node:
         max_bytes: int,
         arrived: Callable[[], None] = lambda: None,
         tell: Tell = nobody,
+        reports: Reports | None = None,
     ) -> None:
-        """Listen at once; `arrived` is called after each new image. UsageError where the port cannot be had."""
+        """Listen at once; `arrived` is called after each new image, `reports` get those of storage commitment.
+
+        UsageError where the port cannot be had.
+        """
         self._queue, self._max_bytes, self._arrived, self._tell = queue, max_bytes, arrived, tell
         self._senders = config.senders()
         self._sizes: WeakKeyDictionary[Association, int] = WeakKeyDictionary()
@@ -124,6 +129,10 @@ class Node:
         ae.add_supported_context(VERIFICATION)
         for kind in (*KINDS, *DOCUMENTS):
             ae.add_supported_context(kind, SYNTAXES)
+        reports = reports or Reports()
+        ae.add_supported_context(
+            PUSH_MODEL, scu_role=True, scp_role=True
+        )  # the archive that reports is the SCP
         try:
             server = cast(
                 Listener,
@@ -134,6 +143,7 @@ class Node:
                         (evt.EVT_REQUESTED, self._admit),
                         (evt.EVT_PDU_RECV, self._measure),
                         (evt.EVT_C_STORE, self._keep),
+                        (evt.EVT_N_EVENT_REPORT, reports.deliver),
                     ],
                     server_class=Listener,
                     allowed={address for _, address in self._senders},

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, Association, build_context
+from pynetdicom import AE, Association, build_context, evt
 
+from multimix.pacs.commitment import INSTANCE, PUSH_MODEL, REQUEST, Reports
 from multimix.pacs.config import PeerConfig
 from multimix.pacs.outcomes import Refused, Result, Unavailable
-from multimix.pacs.results import KINDS, as_enhanced, is_report, not_taken, sent_as, taken
+from multimix.pacs.results import KINDS, as_enhanced, as_sent, is_report, not_taken, sent_as, taken
 from multimix.pacs.tls import client_context
 
 TIMEOUT = 60.0
@@ -34,11 +35,12 @@ _FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")  # study root
 class Peer:
     """A sink of results."""
 
-    def __init__(self, config: PeerConfig, own_title: str) -> None:
-        """Nothing is sent yet; `own_title` is the AE title that the peer sees."""
+    def __init__(self, config: PeerConfig, own_title: str, reports: Reports | None = None) -> None:
+        """Nothing is sent yet; `own_title` is the AE title that the peer sees, `reports` are those of the node."""
+        self._reports = reports or Reports()
         self._config = config
         self._tls = client_context(config.tls)
-        self._taken: frozenset[str] | None = None
+        self._known: set[str] | None = None
         self._ae = AE(own_title)
         self._ae.connection_timeout = 5
         self._ae.acse_timeout = self._ae.dimse_timeout = self._ae.network_timeout = TIMEOUT
@@ -48,14 +50,25 @@ class Peer:
 
     def takes(self) -> frozenset[str]:
         """What the peer accepts when an association is negotiated. Raises Unavailable."""
-        if self._taken is None:
+        return taken(self._classes())
+
+    def _classes(self) -> set[str]:
+        """SOP classes of results that the peer accepts. Raises Unavailable."""
+        if self._known is None:
             kinds = [one for known in KINDS.values() for one in known]
             with self._association(kinds) as association:
-                self._taken = taken(_accepted(association))
-        return self._taken
+                self._known = _accepted(association)
+        return self._known
 
     def present(self, results: Sequence[Result]) -> set[str]:
-        """UIDs of those that the peer holds; none where it does not answer C-FIND. Raises Unavailable."""
+        """UIDs of those that the peer holds; none where it does not answer C-FIND. Raises Unavailable.
+
+        Where commitment is wanted, of those that it commits to.
+        """
+        held = self._held(results)
+        return self._committed([result for result in results if result.uid in held])
+
+    def _held(self, results: Sequence[Result]) -> set[str]:
         with self._association([_FIND]) as association:
             if _FIND not in _accepted(association):
                 return set()
@@ -92,7 +105,30 @@ class Peer:
                 confirmed.add(uid)
         if foreign:  # the others are there
             raise Refused(not_taken("the peer", foreign), final=True)
-        return confirmed
+        return self._committed([result for result in results if result.uid in confirmed])
+
+    def _committed(self, results: Sequence[Result]) -> set[str]:
+        """UIDs of those that the peer commits to keep; of all where it is not asked. Raises Unavailable or Refused."""
+        if not (results and self._config.commitment_seconds):
+            return {result.uid for result in results}
+        classes = self._classes()
+        objects = {result.uid: as_sent(result, classes) for result in results}
+        asked = self._reports.question(objects.values())
+        with self._association([PUSH_MODEL]) as association:
+            if PUSH_MODEL not in _accepted(association):
+                raise Refused(
+                    "the peer knows no storage commitment; set peer.commitment_seconds to 0", final=True
+                )
+            try:
+                status, _ = association.send_n_action(asked, REQUEST, PUSH_MODEL, INSTANCE)
+            except RuntimeError as error:
+                raise Unavailable(f"{self.name}: the association was lost") from error
+            if status.get("Status") != 0x0000:
+                raise Refused("the peer does not take the question for storage commitment", doubtful=True)
+            told = self._reports.wait(asked, self._config.commitment_seconds)
+        if told is None:
+            raise Refused("no report of storage commitment came in time", doubtful=True)
+        return {result for result, (_, uid) in objects.items() if told.get(uid) == 0}
 
     @property
     def name(self) -> str:
@@ -128,6 +164,7 @@ class Peer:
             self._config.port,
             contexts=contexts,
             ae_title=self._config.ae_title,
+            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._reports.deliver)],
             tls_args=None if self._tls is None else (self._tls, self._config.host),
         )
         if not association.is_established:

@@ -1,6 +1,6 @@
 """The kinds of objects that results are, and what an archive that takes no such kind gets in their place."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -15,7 +15,7 @@ from pydicom.uid import (
 from multimix.io.dicom.report import as_enhanced, enhanced_uid
 from multimix.pacs.outcomes import Result
 
-__all__ = ["KINDS", "as_enhanced", "is_report", "not_taken", "sent_as", "taken"]
+__all__ = ["KINDS", "as_enhanced", "as_sent", "is_report", "not_taken", "sent_as", "taken"]
 
 KINDS: dict[str, tuple[UID, ...]] = {
     "seg": (SegmentationStorage,),
@@ -40,6 +40,14 @@ def sent_as(result: Result) -> tuple[str, ...]:
     """The UIDs under which an archive may hold a result."""
     header = pydicom.dcmread(result.path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
     return (result.uid, enhanced_uid(result.uid)) if is_report(header) else (result.uid,)
+
+
+def as_sent(result: Result, classes: Collection[str]) -> tuple[str, str]:
+    """SOP class and instance UID under which a result goes to an archive that takes `classes`."""
+    header = pydicom.dcmread(result.path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
+    if is_report(header) and Comprehensive3DSRStorage not in classes:
+        return EnhancedSRStorage, enhanced_uid(result.uid)
+    return str(header.SOPClassUID), result.uid
 
 
 def not_taken(who: str, classes: Sequence[str]) -> str:

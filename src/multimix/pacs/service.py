@@ -7,12 +7,14 @@ from contextlib import ExitStack, contextmanager
 
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
+from multimix.pacs.commitment import Reports
 from multimix.pacs.config import Credentials, PacsConfig
 from multimix.pacs.events import Event, Tell
 from multimix.pacs.metrics import Metrics, MetricsServer
 from multimix.pacs.node import Node
 from multimix.pacs.patience import Backoff
 from multimix.pacs.peer import Peer
+from multimix.pacs.peers import Peers
 from multimix.pacs.queue import Queue
 from multimix.pacs.worker import Worker
 
@@ -31,7 +33,9 @@ def serving(config: PacsConfig, queue: Queue, answerer: Answerer, *, listen: boo
                 config.dicomweb, Credentials.from_environment(), max_bytes, config.max_seconds, captures
             )
             parts.callback(archive.close)
-        sink = Peer(config.peer, config.node.ae_title) if config.peer.host else archive
+        reports = Reports()
+        peers = [Peer(one, config.node.ae_title, reports) for one in config.peer.all()]
+        sink = Peers(peers) if len(peers) > 1 else next(iter(peers), archive)
         assert sink is not None  # PacsConfig.check
         source = archive if config.node.port is None else None
         backoff = Backoff(config.retry, random.Random())
@@ -44,7 +48,7 @@ def serving(config: PacsConfig, queue: Queue, answerer: Answerer, *, listen: boo
         worker = Worker(queue, answerer, sink, source, backoff, config.dicomweb.poll_seconds, config.results)
         node: Node | None = None
         if listen and config.node.port is not None:
-            node = Node(config.node, queue, max_bytes, worker.wake.set, tell)
+            node = Node(config.node, queue, max_bytes, worker.wake.set, tell, reports)
             parts.callback(node.close)
             log.info("%s listens on %s:%d", config.node.ae_title, config.node.address, node.port)
         if config.metrics.port is not None:
