@@ -341,7 +341,9 @@ def test_what_comes_and_goes_is_told(worker: Worker, queue: Queue):
     worker.source, worker.tell, worker.alive = Source(studies.dx()), told.append, lambda: lives.append(1)
     assert worker.run_once(60.0)
     worker.source.close()
-    retrieved, sent = told
+    assert [one.kind for one in told] == ["searched", "retrieved", "sent"]
+    searched, retrieved, sent = told
+    assert searched.query == "ModalitiesInStudy=CR,DX,SC,OT"
     assert (retrieved.kind, retrieved.who, retrieved.study) == (
         "retrieved",
         "http://127.0.0.1:1",
@@ -351,6 +353,24 @@ def test_what_comes_and_goes_is_told(worker: Worker, queue: Queue):
     assert (sent.kind, sent.who, sorted(sent.instances)) == ("sent", "SHELF@here", sorted(shelf(worker).held))
     assert sent.patient == "PH0000"
     assert lives
+
+
+@pytest.mark.parametrize("kind", ["retrieved", "sent"])
+def test_what_cannot_be_written_to_the_audit_log_is_not_done(worker: Worker, queue: Queue, kind: str):
+    full = [True]
+
+    def tell(event: Event) -> None:
+        if event.kind == kind and full:
+            raise OSError(28, "No space left on device")
+
+    worker.source, worker.tell = Source(studies.dx()), tell
+    assert not worker.run_once(0.1)
+    assert state(queue, studies.dx()) == {"retrieved": "found", "sent": "answered"}[kind]
+    assert "No space left" in queue.fact("trouble")
+    full.clear()
+    assert worker.run_once(60.0)
+    assert state(queue, studies.dx()) == "sent"
+    worker.source.close()
 
 
 def test_the_results_are_those_wanted(worker: Worker, queue: Queue):

@@ -98,6 +98,12 @@ class Archive:
         """Its URL."""
         return self._config.url
 
+    @property
+    def question(self) -> str:
+        """What a search asks for, as the query of an address."""
+        since = f"&StudyDate={self._config.since.replace('-', '')}-" if self._config.since else ""
+        return f"ModalitiesInStudy={','.join(self._config.modalities)}{since}"
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()

@@ -204,6 +204,8 @@ class PacsConfig:
     """Size of the largest image object that is taken; an answer of the archive is not read further."""
     max_seconds: float = 60.0
     """Longest time for one exchange with the archive, such as the retrieval of an image."""
+    audit_log: str = ""
+    """File that DICOM audit messages are appended to; empty means none."""
     results: tuple[str, ...] = RESULTS
     """What is stored of each answer."""
     body_parts: tuple[str, ...] = ()

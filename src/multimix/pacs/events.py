@@ -7,8 +7,12 @@ from typing import Literal
 
 import pydicom
 
-Kind = Literal["received", "dropped", "refused", "rejected", "searched", "retrieved", "sent"]
+Kind = Literal[
+    "started", "stopped", "received", "dropped", "refused", "rejected", "searched", "retrieved", "sent"
+]
 KINDS: dict[Kind, str] = {
+    "started": "the worker began",
+    "stopped": "the worker ended",
     "received": "an image came by C-STORE and is in the queue",
     "dropped": "an object that is no image came by C-STORE and was thrown away",
     "refused": "an object that came by C-STORE was not taken",
@@ -25,7 +29,7 @@ class Event:
 
     kind: Kind
     who: str
-    """The other side: TITLE@ADDRESS or the URL of an archive."""
+    """The other side: TITLE@ADDRESS or the URL of an archive; empty where there is none."""
     ok: bool = True
     study: str = ""
     instances: tuple[str, ...] = ()

@@ -165,6 +165,7 @@ class Worker:
         if self.source is None or time.monotonic() < self._look_at:
             self._look_at = self._look_at or time.monotonic()
             return
+        self.tell(Event("searched", self.source.name, query=self.source.question))
         looks = iter(self.source.look())
         while images := self._next(looks):
             if new := self.queue.add(images):
@@ -203,8 +204,9 @@ class Worker:
         try:
             with self._waiting():
                 data = source.retrieve(row.image)
-            self.queue.receive(row.image, data)
+            # Told before it is done, so that nothing is done untold.
             self.tell(Event("retrieved", source.name, True, row.study, (row.uid,), patient=patient_of(data)))
+            self.queue.receive(row.image, data)
         except Refused as refusal:
             self._refused(row, refusal)
         except Unavailable as error:  # others first, lest it be this image that brings the archive down
@@ -284,8 +286,8 @@ class Worker:
         else:
             instances = tuple(result.uid for result in results)
             patient = patient_of(results[0].path.read_bytes()) if results else ""
-            self.queue.sent(row.uid)
             self.tell(Event("sent", self.sink.name, True, row.study, instances, patient=patient))
+            self.queue.sent(row.uid)
             self._attempts.passed(row)
             self._works()
             log.info("image %s done: %d results, %d were there", row.uid, len(results), len(there))
