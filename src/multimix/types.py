@@ -147,7 +147,8 @@ class Prediction:
     masks: Mapping[str, Bool[np.ndarray, "H W"]]
     """Structure -> mask; empty without a decoder."""
     saliency: Float[np.ndarray, "H W"] | None
-    """Scaled to [0, 1] by its own 99.5th percentile; None without a class head."""
+    """What in the picture speaks for the answer, see `inference.attribution`: scaled to [0, 1] by its own 99.5th
+    percentile; None without a class head."""
     spacing: tuple[float, float] | None = None
     """Millimetres per pixel (row, column), None where unknown."""
     spacing_note: str = ""
@@ -161,6 +162,15 @@ class Prediction:
     rejection: str = ""
     """Why the image is not one that the model is for, in plain words; empty where it is or nothing is known. Such an
     image has no probabilities, masks and saliency unless they were asked for all the same (`force`)."""
+    saliency_verdict: str = ""
+    """What tests of the model's saliency said, in plain words; empty where there is no saliency."""
+    saliency_shown: bool = True
+    """Whether pictures show it: where its tests did not fail, or it was asked for all the same."""
+
+    @property
+    def pictured_saliency(self) -> Float[np.ndarray, "H W"] | None:
+        """The saliency that a picture of the answer shows; None where its tests failed."""
+        return self.saliency if self.saliency_shown else None
 
     @property
     def rejected(self) -> bool:

@@ -19,11 +19,14 @@ from multimix.io.writers import write_png
 from multimix.networks.load import save_model
 from multimix.networks.model import MultiMix
 from multimix.reliability.calibration import Reliability
+from multimix.reliability.map_verdict import MapVerdict, in_words
 from multimix.types import Prediction, Radiograph, Turn
-from multimix.weights.file import ModelSpec
+from multimix.weights.file import ModelSpec, store_verdict
 
 pytestmark = pytest.mark.numeric
 
+PASSED = MapVerdict(60, "validation images of wards")
+FAILED = replace(PASSED, failed=("localises",))
 SHADED = np.tile(np.linspace(0, 0.9, 32, dtype=np.float32), (32, 1))
 """Nothing that a model would reject by its pixels alone; less than half as bright as white."""
 
@@ -42,7 +45,7 @@ def test_answer_by_hand() -> None:
     # The gradient is that of the left half; what is there stands out from its surroundings above where these are
     # darker, so just below the edge of the bright half.
     assert prediction.saliency.max() == 1.0
-    row, column = np.unravel_index(prediction.saliency[:, :18].argmax(), (60, 18))
+    row = prediction.saliency[:, :18].argmax() // 18
     assert 28 <= row <= 36
     np.testing.assert_allclose(prediction.saliency[:, 24:], 0.0)
     np.testing.assert_allclose(prediction.saliency[:20], 0.0)
@@ -292,3 +295,33 @@ def test_a_picture_in_colour_is_rejected_where_the_model_rejects() -> None:
     assert answer.rejection == "is a picture in colour, which no film is"
     assert answer.note == "odd"
     assert predictor()(colourful).rejection == ""
+
+
+@pytest.mark.parametrize(
+    ("verdict", "asked", "shown"),
+    [(None, False, True), (PASSED, False, True), (FAILED, False, False), (FAILED, True, True)],
+)
+def test_pictures_leave_out_a_map_that_failed_unless_it_is_asked_for(
+    verdict: MapVerdict | None, asked: bool, shown: bool
+) -> None:
+    answer = replace(predictor(), verdict=verdict, show_saliency=asked)(half())
+    assert isinstance(answer, Prediction)
+    assert answer.saliency is not None  # Python has it always, with the words
+    assert (answer.pictured_saliency is not None) is shown
+    assert answer.saliency_verdict == in_words(verdict)
+
+
+def test_where_nothing_is_classified_nothing_is_said_of_a_map() -> None:
+    whole = predictor()
+    answer = replace(whole, spec=replace(whole.spec, classes=()))(half())
+    assert isinstance(answer, Prediction)
+    assert (answer.saliency, answer.saliency_verdict) == (None, "")
+
+
+def test_the_verdict_comes_with_the_weights(tmp_path: Path) -> None:
+    spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=WIDTHS)
+    save_model(tmp_path / "best.safetensors", MultiMix.from_spec(spec).state_dict(), spec, {})
+    store_verdict(tmp_path, FAILED)
+    assert load(tmp_path).verdict == FAILED
+    assert not load(tmp_path).saliency_shown
+    assert load(tmp_path, show_saliency=True).saliency_shown

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from multimix.reliability.map_verdict import TESTS, MapVerdict, why_withheld
+from multimix.reliability.map_verdict import TESTS, MapVerdict, in_words
 
 GOOD = MapVerdict(
     90, "validation images of wards", figures={"pointing_structures_own": 0.85, "area_structures": 0.34}
@@ -14,7 +14,7 @@ GOOD = MapVerdict(
 
 def test_a_map_that_passed_is_shown():
     assert GOOD.passed
-    assert why_withheld(GOOD) == ""
+    assert in_words(GOOD) == GOOD.sentence()
     assert GOOD.sentence() == (
         "this model's heat map passed its tests on 90 validation images of wards: its brightest point lies in the "
         "segmented structures in 85 % of them, by chance it would in 34 %"
@@ -25,19 +25,19 @@ def test_a_map_that_passed_is_shown():
 def test_a_map_that_fails_a_test_is_not_shown_and_the_reason_is_said(test: str):
     failed = replace(GOOD, failed=(test,))
     assert not failed.passed
-    assert TESTS[test] in why_withheld(failed)
-    assert "\n" not in why_withheld(failed)
+    assert TESTS[test] in in_words(failed)
+    assert "\n" not in in_words(failed)
     untested = replace(GOOD, untested=(test,))
     assert not untested.passed
-    assert "could not be tested" in why_withheld(untested)
+    assert "could not be tested" in in_words(untested)
 
 
 def test_a_bridge_that_carries_nothing_does_not_make_a_map_untrue():
     assert replace(GOOD, failed=("bridge",)).passed
 
 
-def test_what_was_never_tested_is_not_shown():
-    assert "not been tested" in why_withheld(None)
+def test_what_was_never_tested_is_told_so():
+    assert "not been tested" in in_words(None)
 
 
 def test_of_the_disease_where_its_place_is_known():

@@ -146,7 +146,7 @@ def test_the_threshold_explains_a_decision_against_the_larger_probability(
 def test_overlays_are_thin_or_off_at_first(page: Page):
     page.choose("chest.png", services.encoded("PNG", services.pixels(200, 160)))
     assert page["saliency-value"].text == "0 %"
-    assert "do not show where a disease is" in page["saliency-note"].text
+    assert "need not be where a disease is" in page["saliency-note"].text
     assert "saliency" not in page["legend"].text
     page.slide("saliency-opacity", 40)
     assert "saliency" in page["legend"].text

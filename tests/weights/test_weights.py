@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from multimix import weights
 from multimix.errors import CheckpointError, UsageError
 from multimix.networks.load import load_model, save_model
 from multimix.networks.model import MultiMix
+from multimix.reliability.map_verdict import MapVerdict
 from multimix.weights import shipped_card, shipped_file, shipped_names
-from multimix.weights.file import BEST, ModelSpec, read_tensors, write_tensors
+from multimix.weights.file import BEST, ModelSpec, read_tensors, read_weights, store_verdict, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,3 +155,27 @@ def test_what_ships_finds_lungs_and_pneumonia(chest_xray: Path, shared: Path) ->
             right += answer.predicted == label
             assert 0.08 < answer.masks["lungs"].mean() < 0.6
     assert right >= 9
+
+
+def test_a_verdict_is_stored_beside_what_the_file_holds(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    file = tmp_path / BEST
+    spec = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), 32, widths=(2, 2, 2, 2, 2))
+    save_model(file, MultiMix.from_spec(spec).state_dict(), spec, {"lungs": torch.ones(32, 32)})
+    before = read_weights(file)
+    assert before.verdict is None
+    verdict = MapVerdict(90, "validation images of wards", ("localises",), ("bridge",), {"lift": 0.5})
+    assert store_verdict(tmp_path, verdict) == file
+    after = read_weights(file)
+    assert after.verdict == verdict
+    assert (after.spec, after.digest) == (before.spec, before.digest)
+    assert (after.trivial_masks["lungs"] == 1).all()
+    assert store_verdict(file, replace(verdict, failed=())) == file
+    assert read_weights(file).verdict == replace(verdict, failed=())
+
+
+def test_a_verdict_that_cannot_be_is_refused_with_the_file(tmp_path: Path) -> None:
+    tensors, header = read_tensors(shipped_file("chest-xray"))
+    write_tensors(tmp_path / BEST, tensors, header | {"map_verdict": {"images": 0}})
+    with pytest.raises(CheckpointError, match="not weights of a MultiMix network"):
+        read_weights(tmp_path)

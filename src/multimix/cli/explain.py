@@ -59,6 +59,11 @@ REGIONS = {"structures": "structures", "finding": "disease", "border": "border s
 @click.option(
     "--out", "-o", type=click.Path(path_type=Path), help="Folder of the figures. [default: in RUN/explain]"
 )
+@click.option(
+    "--store",
+    is_flag=True,
+    help="Put the verdict into RUN's weights file: pictures leave out a map that failed. With --split val.",
+)
 @click.option("--parquet", is_flag=True, help="Per-image table as Parquet instead of CSV.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 @click.option(
@@ -74,6 +79,7 @@ def explain(
     seeds: tuple[Path, ...],
     shuffled: tuple[Path, ...],
     out: Path | None,
+    store: bool,
     parquet: bool,
     device: str,
     seed: int,
@@ -85,7 +91,7 @@ def explain(
     \b
     Examples:
       multimix explain RUN
-      multimix explain RUN xrays --split val
+      multimix explain RUN xrays --split val --store
       multimix explain --weights chest-xray xrays --source kermany_v7
       multimix explain RUN xrays --other-seed RUN2 --shuffled RUN3
 
@@ -99,7 +105,14 @@ def explain(
 
     with needs_extra("multimix explain", "train"):
         from multimix.evaluation.explain import explain as explain_run
-        from multimix.evaluation.explain import write_explained
+        from multimix.evaluation.explain import pooled, write_explained
+    from multimix.weights.file import store_verdict
+
+    if store and (weights is not None or split != "val"):
+        raise UsageError(
+            "--store: a verdict is of validation images, since test images are for judging, and goes into a run's own "
+            "file. Give RUN and --split val."
+        )
     model, data = model_and_data(weights, run, data)
     manifest = _manifest(model, data)
     _refuse_sealed(manifest, split)
@@ -129,6 +142,8 @@ def explain(
         for line in bridge_in_words(result):
             console.print(line)
     click.echo(f"Figures: {summary}\nPer image: {per_image}")
+    if store:
+        click.echo(f"Verdict: in {store_verdict(model, pooled(results, seed))}")
 
 
 def _manifest(model: Path, data: Path | None) -> Path:

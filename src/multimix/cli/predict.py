@@ -35,6 +35,11 @@ REASONS = 5
     is_flag=True,
     help="Answer images unlike those learned from, and DICOM that does not say it is a frontal chest X-ray.",
 )
+@click.option(
+    "--saliency",
+    is_flag=True,
+    help="Overlays show the saliency also where tests of this model's heat map failed.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 @click.option(
     "--precision", default="32-true", show_default=True, help="32-true, or bf16-mixed: faster, rounded."
@@ -45,6 +50,7 @@ def predict(
     out: Path,
     formats: tuple[str, ...],
     force: bool,
+    saliency: bool,
     device: str,
     precision: str,
 ) -> None:
@@ -73,7 +79,7 @@ def predict(
     from multimix.inference.load import load
     from multimix.inference.predict_files import predict_files
 
-    predictor = load(model, device, precision=precision)
+    predictor = load(model, device, precision=precision, show_saliency=saliency)
     with bar("Answering", "images") as report:
         summary = predict_files(
             predictor, inputs, out, formats=tuple(dict.fromkeys(formats)), force=force, progress=report
@@ -86,6 +92,9 @@ def predict(
         click.echo(reason, err=True)
     if len(summary.reasons) > REASONS:
         click.echo(f"{len(summary.reasons) - REASONS} more reasons are in the table", err=True)
+    if summary.done and predictor.saliency_verdict:
+        shown = "" if predictor.saliency_shown else "; overlays leave it out, --saliency shows it"
+        click.echo(f"Of the overlays: {predictor.saliency_verdict}{shown}", err=True)
     others = {
         "rejected": summary.rejected,
         "skipped": summary.skipped,

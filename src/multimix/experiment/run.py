@@ -285,8 +285,10 @@ def write_examples(predictor: Predictor, records: Sequence[Record], folder: Path
             boundaries = {"predicted": answer.masks[structure], "reference": reference}
             kind = f"boundary_{structure}" if several else "boundary"
             write_png(folder / f"{name}--{kind}.png", overlay(radiograph.pixels, boundaries, None))
-        if answer.saliency is not None:
-            write_png(folder / f"{name}--saliency.png", overlay(radiograph.pixels, {}, answer.saliency))
+        if answer.pictured_saliency is not None:
+            write_png(
+                folder / f"{name}--saliency.png", overlay(radiograph.pixels, {}, answer.pictured_saliency)
+            )
 
 
 def summary(out: Path, cells: Sequence[Cell]) -> pd.DataFrame:

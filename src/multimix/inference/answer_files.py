@@ -135,7 +135,7 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     if "png" in writer.formats:
         for structure, mask in prediction.masks.items():
             write_png(writer.out / job.masks[structure], mask.astype(np.uint8) * 255)
-        picture = overlay(radiograph.pixels, prediction.masks, prediction.saliency)
+        picture = overlay(radiograph.pixels, prediction.masks, prediction.pictured_saliency)
         write_png(writer.out / job.overlay, picture)
         row |= {"mask": "|".join(job.masks.values()), "overlay": job.overlay}
     return row | _values(prediction)

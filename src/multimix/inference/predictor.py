@@ -17,6 +17,7 @@ from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
 from multimix.reliability.content import not_a_film
+from multimix.reliability.map_verdict import MapVerdict, in_words
 from multimix.types import NONE, Prediction, Radiograph
 from multimix.weights.file import ModelSpec
 
@@ -65,6 +66,10 @@ class Predictor:
     """Structure -> mean training mask: the baseline that needs no model."""
     reliability: Reliability = Reliability()  # noqa: RUF009  a value, not a mutable
     """Calibrates, decides, and rejects images unlike those learned from; by default none of it."""
+    verdict: MapVerdict | None = None
+    """What tests of the saliency said; None where they were not made."""
+    show_saliency: bool = False
+    """Whether pictures show the saliency also where its tests failed."""
 
     @property
     def model(self) -> Any:
@@ -74,6 +79,16 @@ class Predictor:
                 "model: these weights are not computed by torch, so there is no network to show."
             )
         return self.backend.model
+
+    @property
+    def saliency_verdict(self) -> str:
+        """What tests said of the saliency, in plain words; empty where nothing is classified, so that there is none."""
+        return in_words(self.verdict) if self.spec.classify else ""
+
+    @property
+    def saliency_shown(self) -> bool:
+        """Whether pictures show the saliency: where its tests did not fail, or it was asked for all the same."""
+        return self.show_saliency or self.verdict is None or self.verdict.passed
 
     def __call__(self, inputs: Any, *, force: bool = False) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
@@ -160,6 +175,8 @@ class Predictor:
             prediction_set=inside_set,
             note=radiograph.note,
             rejection=rejection,
+            saliency_verdict="" if heat is None else self.saliency_verdict,
+            saliency_shown=self.saliency_shown,
         )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 def input_gradient(
     class_logits: Float[Tensor, "B K"], images: Float[Tensor, "B C H W"], *, keep_graph: bool = False
 ) -> Float[Tensor, "B C H W"]:
-    """d max_k c_k / d x, detached; `class_logits` must have been computed from `images`.
+    """Signed gradient d max_k c_k / d x, detached; `class_logits` must have been computed from `images`.
 
     Only the chain down to the input is walked: no parameter receives a gradient, and no `.grad` is
     touched. `keep_graph` leaves the graph alive for a loss that shares it.

@@ -83,8 +83,10 @@ class MapVerdict:
         return made
 
 
-def why_withheld(verdict: MapVerdict | None) -> str:
-    """Why the heat map of a model is not shown unless it is asked for; empty where it passed its tests."""
+def in_words(verdict: MapVerdict | None) -> str:
+    """The verdict in plain words, also where there is none."""
     if verdict is None:
-        return "this model's heat map has not been tested (`multimix explain`)"
-    return "" if verdict.passed else verdict.sentence()
+        return (
+            "this model's heat map has not been tested (`multimix explain RUN --split val --store` does it)"
+        )
+    return verdict.sentence()

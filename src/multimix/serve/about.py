@@ -23,8 +23,8 @@ _ROLES = {"labelled_classes": "classes", "labelled_masks": "masks"}
 
 _RANGES = "With stability=true each probability has a p_range."
 _SALIENCY = (
-    "Warm spots are pixels whose change would move the answer most. They do not show where a disease is: the map was "
-    "not made to localise."
+    "Warm spots are what in the picture speaks for the answer, set against their surroundings. They need not be where "
+    "a disease is"
 )
 
 
@@ -60,7 +60,7 @@ def about(run: Path, predictor: Predictor) -> About:
         "calibrated": known.temperature != 1,
         "coverage": known.coverage if known.quantiles else None,
         "rejects": known.detector is not None,
-        "saliency": _SALIENCY if predictor.spec.classify else "",
+        "saliency": f"{_SALIENCY}: {predictor.saliency_verdict}." if predictor.spec.classify else "",
         "intervals": f"{_sets(predictor)} {_RANGES}",
         "notice": NOTICE,
     }

@@ -133,7 +133,9 @@ def _pictured(radiograph: Radiograph, prediction: Prediction, wanted: Wanted) ->
     if wanted.saliency and prediction.saliency is not None:
         pictures["saliency"] = _base64(_levels(prediction.saliency))
     if wanted.overlay:
-        pictures["overlay"] = _base64(overlay(radiograph.pixels, prediction.masks, prediction.saliency))
+        pictures["overlay"] = _base64(
+            overlay(radiograph.pixels, prediction.masks, prediction.pictured_saliency)
+        )
     return pictures
 
 
@@ -147,7 +149,7 @@ def _pictures(
         return {"saliency.png": png(_levels(prediction.saliency))}
     if kind == "dicom":
         return _dicom(data, radiograph, prediction, algorithm)
-    return {"overlay.png": png(overlay(radiograph.pixels, prediction.masks, prediction.saliency))}
+    return {"overlay.png": png(overlay(radiograph.pixels, prediction.masks, prediction.pictured_saliency))}
 
 
 def _dicom(

@@ -21,9 +21,12 @@ from multimix.config import WIDTHS
 from multimix.errors import CheckpointError
 from multimix.io.writers import atomic_write
 from multimix.reliability.calibration import Reliability
+from multimix.reliability.map_verdict import MapVerdict
 from multimix.weights import shipped_file, shipped_names
 
 BEST, LAST = "best.safetensors", "last.safetensors"
+VERDICT = "map_verdict"
+"""Where the header has it."""
 
 UNFIT = (LookupError, TypeError, AttributeError, RuntimeError, ValueError)
 """What a header or tensors raise when names, types or shapes are not those expected."""
@@ -77,6 +80,8 @@ class WeightsFile:
     """Structure -> mean of the labelled training masks, (size size) float32 in [0, 1]; may be empty."""
     reliability: Reliability | None
     """How far the answers may be believed; None in a file that was written before that was measured."""
+    verdict: MapVerdict | None = None
+    """What tests of its heat map said; None where they were not made."""
 
     @cached_property
     def digest(self) -> str:
@@ -130,9 +135,21 @@ def read_weights(path: Path) -> WeightsFile:
         if "reliability" in header:
             reliability = Reliability.unpack(header["reliability"], part(tensors, "reliability."))
             reliability.check(len(spec.classes))
+        verdict = MapVerdict.unpack(header[VERDICT]) if VERDICT in header else None
     except UNFIT as error:
         raise not_weights(file, error) from error
-    return WeightsFile(file, spec, part(tensors, "model."), part(tensors, "trivial."), reliability)
+    return WeightsFile(file, spec, part(tensors, "model."), part(tensors, "trivial."), reliability, verdict)
+
+
+def store_verdict(path: Path, verdict: MapVerdict) -> Path:
+    """Put the verdict on its heat map into what `find_weights` finds, whole or not at all; returns the file.
+
+    CheckpointError where there is none or it is damaged.
+    """
+    file = find_weights(path)
+    tensors, header = read_tensors(file)
+    write_tensors(file, tensors, header | {VERDICT: verdict.pack()})
+    return file
 
 
 def write_weights(

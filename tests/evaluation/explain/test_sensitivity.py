@@ -61,7 +61,9 @@ def test_a_network_of_the_very_weights_has_the_very_map(pixels: np.ndarray):
 
 def test_a_constant_gradient_stays_under_noise(pixels: np.ndarray):
     model = Linear(widths=(2,) * 5)
-    assert under_noise(model, pixels, own_map(model, pixels), 0)["noise"] == pytest.approx([1, 1, 1], abs=0.01)
+    assert under_noise(model, pixels, own_map(model, pixels), 0)["noise"] == pytest.approx(
+        [1, 1, 1], abs=0.01
+    )
 
 
 def test_noise_depends_on_the_seed_alone(pixels: np.ndarray):

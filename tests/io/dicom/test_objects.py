@@ -524,3 +524,27 @@ def test_names_as_codes() -> None:
     assert (unknown.scheme_designator, unknown.meaning) == ("99MULTIMIX", "Crépi tus")
     assert len(unknown.value) <= 16
     assert unknown.value != class_code("crepitus").value
+
+
+def test_the_overlay_leaves_out_a_saliency_that_failed_and_says_so(tmp_path: Path) -> None:
+    source = studies.dx()
+    radiograph = read_image(studies.save(source, tmp_path / "a.dcm"))
+    shown = replace(_answer(radiograph), saliency_verdict="it passed")
+    failed = replace(shown, saliency_verdict="it does not localise", saliency_shown=False)
+    bare = replace(shown, saliency=None)
+    nothing = replace(shown, saliency=np.zeros(radiograph.size, np.float32))
+    pictures = []
+    for prediction, words in (
+        (shown, "NORMAL: it passed"),
+        (failed, "left out: it does not localise"),
+        (nothing, "it passed"),
+    ):
+        overlay = answer_objects(source, prediction, radiograph.pixels, ALGORITHM)[-1]
+        assert words in overlay.DerivationDescription
+        pictures.append(overlay.pixel_array)
+    assert not np.array_equal(pictures[0], pictures[1])
+    assert np.array_equal(pictures[1], pictures[2])
+    assert [data.Modality for data in answer_objects(source, bare, radiograph.pixels, ALGORITHM)] == [
+        "SEG",
+        "SR",
+    ]

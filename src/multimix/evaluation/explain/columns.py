@@ -60,7 +60,9 @@ def measure(network: Network, images: Sample, *, seed: int = 0, bar: Bar = quiet
         with bar("Bridge", "images") as report:
             columns |= bridge.exchanged_masks(model, images, given_to_bridge, seed, report)
     few = slice(0, FAITHFUL)
-    given = known_maps(images, own, given_to_bridge, fresh[0]) | {references.RANDOM: references.noise(pixels, seed)}
+    given = known_maps(images, own, given_to_bridge, fresh[0]) | {
+        references.RANDOM: references.noise(pixels, seed)
+    }
     with bar("Faithfulness", "images") as report:
         asked = faithfulness(
             model,

@@ -1,4 +1,4 @@
-"""The map that people are shown and the one that the bridge carries, (N H W) and never negative; and how one is shown."""
+"""The map that people are shown and the one that the bridge carries, (N H W), at least 0; and how one is shown."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,7 +38,7 @@ def carried(gradient: Pixels) -> Maps:
 
 
 def gradients(model: MultiMix, pixels: Pixels, progress: Progress | None = None) -> Pixels:
-    """d max_k c_k / d image, a few images at a time."""
+    """Of the largest class logit with respect to the image, a few images at a time."""
     found = np.empty(pixels.shape, np.float32)
     for rows, images in batches(pixels, device_of(model)):
         with torch.enable_grad():

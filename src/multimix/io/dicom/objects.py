@@ -157,7 +157,7 @@ def _overlay(
     pixel: tuple[int, int] | None,
 ) -> SCImage:
     words = f"{WARNING}, rejected: on request" if remark else WARNING
-    picture = _warned(overlay(pixels, prediction.masks, prediction.saliency), words)
+    picture = _warned(overlay(pixels, prediction.masks, prediction.pictured_saliency), words)
     probable = max(prediction.probabilities, key=lambda name: prediction.probabilities[name])
     capture = SCImage.from_ref_dataset(
         ref_dataset=source,
@@ -180,15 +180,22 @@ def _overlay(
         if keyword in source:
             setattr(capture, keyword, source[keyword].value)
     capture.BurnedInAnnotation = "YES"
-    capture.ImageComments = (
-        f"Research software, {WARNING}. Where the class of the image depends on its pixels. {remark}".strip()
-    )
+    capture.ImageComments = f"Research software, {WARNING}. {remark}".strip()
     capture.DerivationDescription = (
-        f"multimix {algorithm.version}: outlines of structures and saliency (gradient of the most probable class, "
-        f"{readable(probable, 64)}) over the source image; {WARNING}"
+        f"multimix {algorithm.version}: outlines of structures{_of_saliency(prediction, probable)} over the source "
+        f"image; {WARNING}"
     )
     capture.SourceImageSequence = [_source_image(source)]
     return capture
+
+
+def _of_saliency(prediction: Prediction, probable: str) -> str:
+    """What the overlay shows of it, with the verdict of its tests; the value is of at most 1,024 characters."""
+    verdict = readable(prediction.saliency_verdict, 400)
+    if prediction.pictured_saliency is None:
+        return f" (the saliency is left out: {verdict})"
+    told = f": {verdict}" if verdict else ""
+    return f" and saliency (what speaks for the most probable class, {readable(probable, 64)}{told})"
 
 
 def _source_image(source: Dataset) -> Dataset:
