@@ -17,7 +17,9 @@ BEGIN, END = "<!-- layers:begin -->", "<!-- layers:end -->"
 def table() -> str:
     """Layers from the top down, a row each."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    (contract,) = (c for c in project["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    (contract,) = (
+        c for c in project["tool"]["importlinter"]["contracts"] if c.get("containers") == ["multimix"]
+    )
     rows = [" · ".join(f"`{name.strip()}`" for name in layer.split("|")) for layer in contract["layers"]]
     return "\n".join(
         ["| layer | rooms |", "| ---: | --- |", *(f"| {i} | {r} |" for i, r in enumerate(rows, 1))]

@@ -27,7 +27,8 @@ RENAMED = {"optim.average": "ema_decay", "streams.parts": "micro_batches"}
 """Fields as configurations of version 0.1.0 have them -> their name now."""
 
 
-def _require(ok: bool, name: str, expected: str, got: object) -> None:
+def require(ok: bool, name: str, expected: str, got: object) -> None:
+    """UsageError of a field that is not `ok`."""
     if not ok:
         raise UsageError(
             f"{name}: expected {expected}, got {got!r}. Change it on the command line or in --config."
@@ -60,15 +61,15 @@ class DataConfig:
     """1 (grey) or 3 (colour); 0 means 3 where most images of some source are in colour, and else 1."""
 
     def __post_init__(self) -> None:
-        _require(self.size >= 16 and self.size % 16 == 0, "--size", "a positive multiple of 16", self.size)
-        _require(self.channels in (0, 1, 3), "--channels", "1 or 3", self.channels)
+        require(self.size >= 16 and self.size % 16 == 0, "--size", "a positive multiple of 16", self.size)
+        require(self.channels in (0, 1, 3), "--channels", "1 or 3", self.channels)
         for name in ("classes", "structures"):
             given = getattr(self, name)
-            _require(len(set(given)) == len(given), f"--{name}", "each name once", given)
+            require(len(set(given)) == len(given), f"--{name}", "each name once", given)
         for name in ("class_labels", "mask_labels"):
             value = getattr(self, name)
             flag = "--" + name.replace("_", "-")
-            _require(value is None or value >= 1, flag, "at least 1, or 'all'", value)
+            require(value is None or value >= 1, flag, "at least 1, or 'all'", value)
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,14 @@ class ModelConfig:
     """Probability of zeroing a feature after each block; the paper has 0.25."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             len(self.widths) == 5 and min(self.widths) >= 1,
             "model.widths",
             "five positive integers",
             self.widths,
         )
         # One byte decides: nearer to 1, no value of it would keep a feature.
-        _require(0 <= self.dropout <= 0.99, "model.dropout", "a value in [0, 0.99]", self.dropout)
+        require(0 <= self.dropout <= 0.99, "model.dropout", "a value in [0, 0.99]", self.dropout)
 
 
 @dataclass(frozen=True)
@@ -115,9 +116,9 @@ class ObjectiveConfig:
     """'bernoulli' (a KL that works) or 'released' (softmax over one channel: zero)."""
 
     def __post_init__(self) -> None:
-        _require(0 <= self.masks_after <= 1, "objective.masks_after", "a value in [0, 1]", self.masks_after)
+        require(0 <= self.masks_after <= 1, "objective.masks_after", "a value in [0, 1]", self.masks_after)
         for name in ("threshold", "mask_threshold"):
-            _require(
+            require(
                 0 < getattr(self, name) <= 1, f"objective.{name}", "a value in (0, 1]", getattr(self, name)
             )
         names = (
@@ -128,7 +129,7 @@ class ObjectiveConfig:
             "location_weight",
         )
         for name in names:
-            _require(getattr(self, name) >= 0, f"objective.{name}", "a value >= 0", getattr(self, name))
+            require(getattr(self, name) >= 0, f"objective.{name}", "a value >= 0", getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,9 @@ class StreamConfig:
 
     def __post_init__(self) -> None:
         for name in ("classes", "unlabelled_classes", "masks"):
-            _require(getattr(self, name) >= 1, f"streams.{name}", "at least 1", getattr(self, name))
+            require(getattr(self, name) >= 1, f"streams.{name}", "at least 1", getattr(self, name))
         sizes = (self.classes, self.unlabelled_classes, self.masks)
-        _require(
+        require(
             self.micro_batches is None
             or (self.micro_batches >= 1 and not any(size % self.micro_batches for size in sizes)),
             "streams.micro_batches",
@@ -182,11 +183,11 @@ class OptimConfig:
     """Decay of the exponential moving average of the weights that is judged and kept; 0 keeps the raw ones."""
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "optim.learning_rate", "a value > 0", self.learning_rate)
-        _require(self.weight_decay >= 0, "optim.weight_decay", "a value >= 0", self.weight_decay)
-        _require(self.steps >= 1, "--steps", "at least 1", self.steps)
-        _require(self.decay_every >= 1, "optim.decay_every", "at least 1", self.decay_every)
-        _require(0 <= self.ema_decay < 1, "optim.ema_decay", "a value in [0, 1)", self.ema_decay)
+        require(self.learning_rate > 0, "optim.learning_rate", "a value > 0", self.learning_rate)
+        require(self.weight_decay >= 0, "optim.weight_decay", "a value >= 0", self.weight_decay)
+        require(self.steps >= 1, "--steps", "at least 1", self.steps)
+        require(self.decay_every >= 1, "optim.decay_every", "at least 1", self.decay_every)
+        require(0 <= self.ema_decay < 1, "optim.ema_decay", "a value in [0, 1)", self.ema_decay)
 
 
 @dataclass(frozen=True)
@@ -214,12 +215,10 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        _require(0 <= self.seed < 2**63, "--seed", "an integer >= 0", self.seed)
-        _require(self.validate_every >= 1, "validate_every", "at least 1", self.validate_every)
-        _require(
-            self.patience is None or self.patience >= 1, "patience", "at least 1, or null", self.patience
-        )
-        _require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "a value >= 0", self.checkpoint_seconds)
+        require(0 <= self.seed < 2**63, "--seed", "an integer >= 0", self.seed)
+        require(self.validate_every >= 1, "validate_every", "at least 1", self.validate_every)
+        require(self.patience is None or self.patience >= 1, "patience", "at least 1, or null", self.patience)
+        require(self.checkpoint_seconds >= 0, "checkpoint_seconds", "a value >= 0", self.checkpoint_seconds)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[Any, Any], base: "RunConfig | None" = None) -> "RunConfig":
@@ -238,7 +237,7 @@ class RunConfig:
     def override(self, assignment: str) -> "RunConfig":
         """The configuration with one field changed, as in 'optim.steps=100'."""
         name, equals, text = assignment.partition("=")
-        _require(bool(equals) and bool(name), "--set", "NAME=VALUE, such as optim.steps=100", assignment)
+        require(bool(equals) and bool(name), "--set", "NAME=VALUE, such as optim.steps=100", assignment)
         try:
             value = yaml.safe_load(text)
         except _NOT_YAML as error:
@@ -290,7 +289,7 @@ def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
         if key not in kinds:
             raise UsageError(f"Unknown configuration field {name!r}. Known here: {', '.join(kinds)}.")
         if dataclasses.is_dataclass(kinds[key]):
-            _require(isinstance(value, dict), name, "a mapping", value)
+            require(isinstance(value, dict), name, "a mapping", value)
             changes[key] = build(typing.cast(type, kinds[key]), value, getattr(base, key), f"{name}.")
         else:
             changes[key] = _convert(value, kinds[key], name)
@@ -300,7 +299,7 @@ def build(cls: type, mapping: Mapping[Any, Any], base: Any, prefix: str) -> Any:
 def _convert(value: Any, kind: Any, name: str) -> Any:
     """A YAML value as the field's type; text such as '3e-4', which YAML leaves as text, becomes a number."""
     if typing.get_origin(kind) is Mapping:
-        _require(isinstance(value, dict), name, "a mapping", value)
+        require(isinstance(value, dict), name, "a mapping", value)
         of = typing.get_args(kind)[1]
         return value if of is Any else {key: _convert(one, of, f"{name}.{key}") for key, one in value.items()}
     options = typing.get_args(kind) if typing.get_origin(kind) not in (tuple, Literal) else ()
@@ -314,11 +313,11 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
             number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
-        _require(math.isfinite(number), name, "a finite number", value)
+        require(math.isfinite(number), name, "a finite number", value)
         return number
     if typing.get_origin(kind) is Literal:
         *others, last = typing.get_args(kind)
-        _require(
+        require(
             value in (*others, last),
             name if "." in name else f"--{name}",
             f"{', '.join(others)} or {last}",
@@ -326,5 +325,5 @@ def _convert(value: Any, kind: Any, name: str) -> Any:
         )
         return value
     if type(value) is not kind:
-        _require(False, name, f"a value of type {kind.__name__}", value)
+        require(False, name, f"a value of type {kind.__name__}", value)
     return value

@@ -7,7 +7,7 @@ unless a field says otherwise; masks are 0 or 1.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -25,6 +25,7 @@ def patients_known(patients: Iterable[str]) -> bool:
     return not any(patient.startswith(UNKNOWN) for patient in patients)
 
 
+@runtime_checkable
 class Report(Protocol):
     """Told how far a long piece of work is; a progress bar is one."""
 
@@ -205,3 +206,8 @@ class Prediction:
             known = ", ".join(map(repr, self.masks)) or "no structure"
             raise UsageError(f"area of {structure!r}: the model segments {known}; name one of these.")
         return int(self.masks[structure].sum())
+
+    def area_mm2(self, structure: str) -> float | None:
+        """Square millimetres of `structure`, None where the spacing is unknown. UsageError as `area_px`."""
+        area = self.area_px(structure)
+        return None if self.spacing is None else area * self.spacing[0] * self.spacing[1]

@@ -1,5 +1,4 @@
 import dataclasses
-import io
 import json
 from pathlib import Path
 
@@ -7,14 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from rich.console import Console
 
 from bright import picky
 from multimix.errors import CheckpointError, ImageError, ManifestError
 from multimix.evaluation import evaluate
 from multimix.io.run_folder import read_per_image
 from multimix.reliability.calibration import Reliability
-from multimix.types import NONE, Estimate, Prediction, Record, Scores
+from multimix.types import NONE, Prediction, Record
 from multimix.weights.file import ModelSpec
 
 SIZE = (20, 30)
@@ -109,9 +107,6 @@ def test_no_interval_where_patients_are_not_known(predictor, records):
     assert (scores.images, scores.patients) == (4, 0)
     assert all(np.isnan([e.low, e.high]).all() for e in scores.metrics.values())
     assert scores.metrics["accuracy"].value == pytest.approx(3 / 4)
-    console = Console(width=200, file=io.StringIO())
-    console.print(evaluate.format_scores([scores]))
-    assert "patients not known" in console.file.getvalue()
 
 
 def test_scores_by_hand(predictor, records):
@@ -402,31 +397,6 @@ def test_scores_json(predictor, records, tmp_path):
         "trivial": None,
     }
     assert stored["scores"][0]["metrics"]["accuracy"]["value"] == pytest.approx(2 / 3)
-
-
-def test_scores_on_the_terminal():
-    nan = float("nan")
-    scores = Scores(
-        "clinic",
-        "test",
-        12,
-        9,
-        {
-            "accuracy": Estimate(0.75, 0.5, 1.0, 0.6),
-            "auc": Estimate(nan, nan, nan, nan),
-            "hd95_px_lungs": Estimate(3.14159, 2.0, 4.0),
-            "f1_[b]": Estimate(0.5, 0.25, 0.75, 0.0),
-            "ece": Estimate(0.04, nan, nan, 0.0),
-        },
-    )
-    console = Console(width=80, record=True, file=io.StringIO())
-    console.print(evaluate.format_scores([scores]))
-    lines = [" ".join(line.replace("│", " ").split()) for line in console.export_text().splitlines()]
-    assert "clinic test accuracy 0.750 [0.500, 1.000] 0.600" in lines
-    assert "12 images auc undefined undefined undefined" in lines
-    assert "9 patients hd95_px_lungs 3.14 [2.00, 4.00]" in lines
-    assert "f1_[b] 0.500 [0.250, 0.750] 0.000" in lines
-    assert "ece 0.040 none 0.000" in lines
 
 
 @dataclasses.dataclass

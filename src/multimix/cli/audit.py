@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from multimix.cli.seal import seal_log_option
+from multimix.cli.options import seal_log_option
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.options import names
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
     "--metric",
     multiple=True,
     metavar="NAME[,NAME]",
-    help="Such as auc. [default: accuracy, auc, balanced_accuracy, sensitivity of each class, dice]",
+    help="Such as auc. [default: accuracy, auc, balanced_accuracy; of each class sensitivity, specificity; "
+    "of each structure dice]",
 )
 @click.option("--source", multiple=True, metavar="NAME[,NAME]", help="Judged on. [default: all they share]")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Also write everything to this file.")
@@ -39,7 +42,6 @@ def compare(a: str, b: str, metric: tuple[str, ...], source: tuple[str, ...], ou
     """
     from rich.console import Console
 
-    from multimix.cli.train import names
     from multimix.evaluation.compare import compare as compare_groups
     from multimix.evaluation.compare import read_group
     from multimix.io.writers import write_json

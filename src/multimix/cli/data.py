@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from multimix.cli.train import LARGEST
+from multimix.cli.options import LARGEST
 from multimix.data.sources import LAYOUTS
 from multimix.errors import ManifestError, UsageError
 

@@ -5,25 +5,26 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
+from math import isnan
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
 
-from multimix.cli.seal import seal_log_option
-from multimix.cli.train import names
-from multimix.cli.weights import model_of, weights_option
+from multimix.cli.options import model_and_data, names, seal_log_option, weights_option
 from multimix.errors import SplitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
+    from rich.table import Table
 
     from multimix.data.seal import Look
     from multimix.inference.predictor import Predictor
-    from multimix.types import Record, Scores
+    from multimix.types import Estimate, Record, Scores
 
 
 @click.command()
@@ -65,15 +66,10 @@ def evaluate(
     Every score stands beside its 95 % interval over patients and the answer that needs no model. A look at images that
     `multimix seal` has sealed is counted.
     """
-    model, rest = model_of(weights, (run, data))
-    if len(rest) > 1:
-        raise UsageError(
-            f"RUN and --weights: expected one of them, got {rest[0]} and {weights}; leave one out."
-        )
-    data = rest[0] if rest else None
+    model, data = model_and_data(weights, run, data)
     from rich.console import Console
 
-    from multimix.evaluation.evaluate import format_scores, write_scores
+    from multimix.evaluation.evaluate import write_scores
     from multimix.inference.load import load
 
     predictor = load(model, device)
@@ -100,10 +96,40 @@ def evaluate(
         summary, per_image = write_scores(
             out, scores, tables, manifest=manifest.resolve(), look=look, suffix=suffix
         )
-    Console().print(format_scores(scores))
+    Console().print(scores_table(scores))
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
     if look is not None:
         click.echo(look.sentence)
+
+
+def scores_table(scores: "Sequence[Scores]") -> "Table":
+    """Value, interval and baseline (majority class, thumbnail, mean mask) of every score, by source."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("images", "score", "value", "95 % interval", "baseline")
+    for group in scores:
+        patients = f"{group.patients} patients" if group.patients else "patients not known"
+        about = [f"{group.source} {group.split}", f"{group.images} images", patients]
+        lines = [_line(name, item) for name, item in group.metrics.items()]
+        for left, line in zip_longest(about, lines, fillvalue=""):
+            # Text, not str: rich would take the brackets of an interval or of a class name for markup.
+            table.add_row(*map(Text, (left, *line)))
+        table.add_section()
+    return table
+
+
+def _line(name: str, item: "Estimate") -> tuple[str, str, str, str]:
+    from multimix.metrics.table import find
+
+    known = find(name)
+    digits = known[0].digits if known is not None else 3
+    value, low, high, trivial = (
+        "" if x is None else "undefined" if isnan(x) else f"{x:.{digits}f}"
+        for x in (item.value, item.low, item.high, item.trivial)
+    )
+    interval = f"[{low}, {high}]" if not isnan(item.low) else low if isnan(item.value) else "none"
+    return name, value, interval, trivial
 
 
 def _look(

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from multimix.cli.train import names
-from multimix.cli.weights import model_of, weights_option
+from multimix.cli.options import model_and_data, names, weights_option
 from multimix.errors import UsageError, needs_extra
 
 if TYPE_CHECKING:
@@ -100,12 +99,8 @@ def explain(
     with needs_extra("multimix explain", "train"):
         from multimix.evaluation.explain import explain as explain_run
         from multimix.evaluation.explain import write_explained
-    model, rest = model_of(weights, (run, data))
-    if len(rest) > 1:
-        raise UsageError(
-            f"RUN and --weights: expected one of them, got {rest[0]} and {weights}; leave one out."
-        )
-    manifest = _manifest(model, rest[0] if rest else None)
+    model, data = model_and_data(weights, run, data)
+    manifest = _manifest(model, data)
     _refuse_sealed(manifest, split)
     results = explain_run(
         model,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from multimix.cli.weights import only_model, weights_option
+from multimix.cli.options import names, only_model, weights_option
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -169,8 +169,7 @@ def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     given: dict[str, Any] = {"queue": options["queue"]}
     given["dicomweb"] = {
         "url": options["dicomweb"],
-        "modalities": options["modality"]
-        and [m.strip() for m in options["modality"].split(",") if m.strip()],
+        "modalities": options["modality"] and list(names(options["modality"])),
         "since": options["since"],
     }
     given["node"] = {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from multimix.cli.weights import model_of, weights_option
+from multimix.cli.options import model_of, weights_option
 
 REASONS = 5
 """Reasons that are printed; the table has all."""

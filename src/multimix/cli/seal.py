@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from multimix.cli.options import seal_log_option
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -12,13 +13,6 @@ if TYPE_CHECKING:
 
 SET_ASIDE = "training patients p with blake2b-64(p) / 2^64 < {share:g}; test images before are left out"
 """How `--from-train` chooses, for people; see `data.splits.set_aside`."""
-
-seal_log_option = click.option(
-    "--seal-log",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Log of the seal. [default: beside the manifest, MANIFEST.seal.jsonl]",
-)
 
 
 @click.command()

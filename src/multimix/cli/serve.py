@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from multimix.cli.weights import only_model, weights_option
+from multimix.cli.options import only_model, weights_option
 from multimix.errors import UsageError
 
 

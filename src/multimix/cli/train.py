@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from multimix.cli.options import LARGEST, names
 from multimix.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ SHORT = {
 """Names of losses and scores as the progress bar has room for them."""
 
 
-LARGEST = 4096
-"""Side in pixels: no radiograph is finer, and a step on larger ones needs more memory than there is."""
-
-
 class Budget(click.ParamType):
     """A number of images, or 'all'."""
 
@@ -44,11 +41,6 @@ class Budget(click.ParamType):
         if str(value).isdecimal() and int(value) >= 1:
             return int(value)
         self.fail(f"expected a number of images from 1 on, or 'all', got {value!r}", param, ctx)
-
-
-def names(text: str) -> tuple[str, ...]:
-    """'a,b' -> ('a', 'b')."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 @click.command()

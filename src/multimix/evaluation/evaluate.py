@@ -7,7 +7,6 @@ every score from that table alone, so each number can be had again from the stor
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -15,8 +14,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool
 from PIL import Image
-from rich.table import Table
-from rich.text import Text
 
 from multimix import statistics
 from multimix.data.seal import COPY, Look
@@ -27,7 +24,6 @@ from multimix.io.tables import write_table
 from multimix.io.writers import atomic_write, write_json
 from multimix.metrics import per_image, segmentation
 from multimix.metrics.per_image import Scored
-from multimix.metrics.table import find
 from multimix.reliability.calibration import Reliability
 from multimix.types import UNKNOWN, Estimate, Prediction, Radiograph, Record, Scores, patients_known
 from multimix.weights.file import ModelSpec
@@ -253,28 +249,3 @@ def write_scores(
             shutil.copyfile(look.log, temporary)
     write_json(summary, about | {"scores": list(scores)})
     return summary, images
-
-
-def format_scores(scores: Sequence[Scores]) -> Table:
-    """Scores for the terminal: value, interval and baseline (majority class, thumbnail, mean mask), by source."""
-    table = Table("images", "score", "value", "95 % interval", "baseline")
-    for group in scores:
-        patients = f"{group.patients} patients" if group.patients else "patients not known"
-        about = [f"{group.source} {group.split}", f"{group.images} images", patients]
-        lines = [_line(name, item) for name, item in group.metrics.items()]
-        for left, line in zip_longest(about, lines, fillvalue=""):
-            # Text, not str: rich would take the brackets of an interval or of a class name for markup.
-            table.add_row(*map(Text, (left, *line)))
-        table.add_section()
-    return table
-
-
-def _line(name: str, item: Estimate) -> tuple[str, str, str, str]:
-    known = find(name)
-    digits = known[0].digits if known is not None else 3
-    value, low, high, trivial = (
-        "" if x is None else "undefined" if np.isnan(x) else f"{x:.{digits}f}"
-        for x in (item.value, item.low, item.high, item.trivial)
-    )
-    interval = f"[{low}, {high}]" if not np.isnan(item.low) else low if np.isnan(item.value) else "none"
-    return name, value, interval, trivial

@@ -1,14 +1,11 @@
 """The whole way on generated radiographs: learn from few labels, be judged in two domains, answer new images."""
 
-import math
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-
-from rich.table import Table
 
 from multimix.config import RunConfig
 from multimix.data.manifest import read_manifest
@@ -19,12 +16,11 @@ from multimix.inference.load import load
 from multimix.inference.predict_files import Summary, predict_files
 from multimix.recipes import recipe
 from multimix.training.trainer import Progress, train
-from multimix.types import Estimate, Report, Scores
+from multimix.types import Report, Scores
 
 CLASS_LABELS, MASK_LABELS = 40, 8
 METHODS = {"multimix": "MultiMix", "umtl": "supervised only"}
 DOMAINS = {"phantom_a": "own domain", "phantom_b": "other hospital"}
-SCORES = {"accuracy": "accuracy", "auc": "AUC", "dice_lungs": "Dice of the lungs"}
 
 Bar = Callable[[str, str], AbstractContextManager[Report]]
 
@@ -90,30 +86,6 @@ def demo_config(manifest: Path, method: str, steps: int, size: int, seed: int) -
         },
         recipe("tuned"),
     )
-
-
-def screen(result: DemoResult) -> Table:
-    """The one screen: what was learned, beside the trivial answer and the supervised-only model."""
-    table = Table(
-        "on 95 % intervals over patients",
-        *METHODS.values(),
-        "trivial",
-        title=f"Learned from {CLASS_LABELS} class labels and {MASK_LABELS} masks",
-    )
-    for source, domain in DOMAINS.items():
-        for metric, title in SCORES.items():
-            estimates = [result.scores[method, source].metrics[metric] for method in METHODS]
-            trivial = estimates[0].trivial
-            cells = [_cell(estimate) for estimate in estimates]
-            table.add_row(f"{title}, {domain}", *cells, "" if trivial is None else f"{trivial:.3f}")
-        table.add_section()
-    return table
-
-
-def _cell(estimate: Estimate) -> str:
-    if math.isnan(estimate.low):
-        return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} \\[{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
 def clear(out: Path) -> None:

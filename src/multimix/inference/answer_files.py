@@ -164,10 +164,9 @@ def _values(prediction: Prediction) -> dict[str, Any]:
     row |= {f"p_{name}": round(p, 6) for name, p in prediction.probabilities.items()}
     row |= {f"threshold_{name}": round(t, 6) for name, t in prediction.thresholds.items()}
     for structure in prediction.masks:
-        area = prediction.area_px(structure)
-        row[f"area_px_{structure}"] = area
-        if prediction.spacing is not None:
-            row[f"area_mm2_{structure}"] = round(area * prediction.spacing[0] * prediction.spacing[1], 2)
+        row[f"area_px_{structure}"] = prediction.area_px(structure)
+        if (area := prediction.area_mm2(structure)) is not None:
+            row[f"area_mm2_{structure}"] = round(area, 2)
             row["spacing_note"] = prediction.spacing_note
     if prediction.note:
         row["note"] = prediction.note

@@ -14,20 +14,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from multimix.config import build, read_mapping
+from multimix.config import build, read_mapping, require
 from multimix.errors import UsageError
 
 USER, PASSWORD, TOKEN = "MULTIMIX_PACS_USER", "MULTIMIX_PACS_PASSWORD", "MULTIMIX_PACS_TOKEN"
 
 _AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
 """1 to 16 printable characters without backslash, no space at the ends (PS3.5 6.2)."""
-
-
-def _require(ok: bool, name: str, expected: str, got: object) -> None:
-    if not ok:
-        raise UsageError(
-            f"{name}: expected {expected}, got {got!r}. Change it in pacs.yaml or on the command line."
-        )
 
 
 @dataclass(frozen=True)
@@ -50,17 +43,17 @@ class DicomWebConfig:
     def __post_init__(self) -> None:
         if self.url:
             _check_url(self.url)
-        _require(bool(self.modalities), "dicomweb.modalities", "at least one, such as DX", self.modalities)
+        require(bool(self.modalities), "dicomweb.modalities", "at least one, such as DX", self.modalities)
         for name in self.modalities:
-            _require(bool(re.fullmatch(r"[A-Z0-9_]{1,16}", name)), "dicomweb.modalities", "such as DX", name)
+            require(bool(re.fullmatch(r"[A-Z0-9_]{1,16}", name)), "dicomweb.modalities", "such as DX", name)
         if self.since:
             try:
                 datetime.datetime.strptime(self.since, "%Y-%m-%d")
             except ValueError:
-                _require(False, "dicomweb.since", "a day as YYYY-MM-DD", self.since)
-        _require(self.poll_seconds > 0, "dicomweb.poll_seconds", "seconds > 0", self.poll_seconds)
+                require(False, "dicomweb.since", "a day as YYYY-MM-DD", self.since)
+        require(self.poll_seconds > 0, "dicomweb.poll_seconds", "seconds > 0", self.poll_seconds)
         if self.ca_file:
-            _require(Path(self.ca_file).is_file(), "dicomweb.ca_file", "a PEM file", self.ca_file)
+            require(Path(self.ca_file).is_file(), "dicomweb.ca_file", "a PEM file", self.ca_file)
 
 
 @dataclass(frozen=True)
@@ -78,8 +71,8 @@ class NodeConfig:
 
     def __post_init__(self) -> None:
         if self.port is not None:
-            _require(0 <= self.port <= 65535, "node.port", "0 to 65535", self.port)
-            _require(bool(self.accept), "node.accept", "AE_TITLE@ADDRESS of each sender", self.accept)
+            require(0 <= self.port <= 65535, "node.port", "0 to 65535", self.port)
+            require(bool(self.accept), "node.accept", "AE_TITLE@ADDRESS of each sender", self.accept)
         _ae_title("node.ae_title", self.ae_title)
         self.senders()
 
@@ -92,7 +85,7 @@ class NodeConfig:
             try:
                 pairs.add((title, str(ipaddress.ip_address(address))))
             except ValueError:
-                _require(
+                require(
                     False, "node.accept", "AE_TITLE@ADDRESS with an IP address, such as CT1@10.0.0.5", entry
                 )
         return frozenset(pairs)
@@ -109,7 +102,7 @@ class PeerConfig:
     """AE title of the peer."""
 
     def __post_init__(self) -> None:
-        _require(1 <= self.port <= 65535, "peer.port", "1 to 65535", self.port)
+        require(1 <= self.port <= 65535, "peer.port", "1 to 65535", self.port)
         _ae_title("peer.ae_title", self.ae_title)
 
 
@@ -125,14 +118,14 @@ class RetryConfig:
     """For an image that the archive refuses, or on which the worker died; an archive that is down has no limit."""
 
     def __post_init__(self) -> None:
-        _require(self.first_seconds > 0, "retry.first_seconds", "seconds > 0", self.first_seconds)
-        _require(
+        require(self.first_seconds > 0, "retry.first_seconds", "seconds > 0", self.first_seconds)
+        require(
             self.cap_seconds >= self.first_seconds,
             "retry.cap_seconds",
             "at least first_seconds",
             self.cap_seconds,
         )
-        _require(self.attempts >= 1, "retry.attempts", "at least 1", self.attempts)
+        require(self.attempts >= 1, "retry.attempts", "at least 1", self.attempts)
 
 
 @dataclass(frozen=True)
@@ -153,8 +146,8 @@ class PacsConfig:
     retry: RetryConfig = field(default_factory=RetryConfig)
 
     def __post_init__(self) -> None:
-        _require(bool(self.queue), "queue", "a folder", self.queue)
-        _require(self.max_megabytes >= 1, "max_megabytes", "at least 1", self.max_megabytes)
+        require(bool(self.queue), "queue", "a folder", self.queue)
+        require(self.max_megabytes >= 1, "max_megabytes", "at least 1", self.max_megabytes)
 
     def check(self) -> None:
         """Raise UsageError unless images can come in and results go out."""
@@ -217,7 +210,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _ae_title(name: str, title: str) -> None:
-    _require(bool(_AE_TITLE.fullmatch(title)), name, "an AE title of 1 to 16 characters", title)
+    require(bool(_AE_TITLE.fullmatch(title)), name, "an AE title of 1 to 16 characters", title)
 
 
 def _check_url(url: str) -> None:
@@ -231,5 +224,5 @@ def _check_url(url: str) -> None:
         ok = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         ok = False
-    _require(ok, "dicomweb.url", "a URL such as https://archive.example/dicom-web", url)
-    _require("?" not in url and "#" not in url, "dicomweb.url", "a URL without '?' and '#'", url)
+    require(ok, "dicomweb.url", "a URL such as https://archive.example/dicom-web", url)
+    require("?" not in url and "#" not in url, "dicomweb.url", "a URL without '?' and '#'", url)

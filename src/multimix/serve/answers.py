@@ -119,9 +119,9 @@ def _areas(prediction: Prediction) -> dict[str, Any]:
         return {}
     areas: dict[str, Any] = {"area_px": {name: prediction.area_px(name) for name in prediction.masks}}
     if prediction.spacing is not None:
-        row, column = prediction.spacing
-        areas["area_mm2"] = {name: round(area * row * column, 2) for name, area in areas["area_px"].items()}
-        areas["spacing_mm"] = [row, column]
+        known = ((name, prediction.area_mm2(name)) for name in prediction.masks)
+        areas["area_mm2"] = {name: round(area, 2) for name, area in known if area is not None}
+        areas["spacing_mm"] = list(prediction.spacing)
         areas["spacing_note"] = prediction.spacing_note
     return areas
 

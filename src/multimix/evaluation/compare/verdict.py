@@ -87,8 +87,8 @@ def compare(
 ) -> tuple[tuple[Comparison, ...], str]:
     """Compare in all metrics on all sources asked for, and say how runs were paired.
 
-    Without `metrics`: AUC, accuracy and Dice; without `of_sources`: every source that both sides have. Holm's
-    correction is over all comparisons returned. Raises UsageError where nothing can be compared.
+    Without `metrics`: those that `metrics.table` marks as main; without `of_sources`: every source that both sides
+    have. Holm's correction is over all comparisons returned. Raises UsageError where nothing can be compared.
     """
     first, second, how = paired(a, b)
     there = [name for name in sources(first[0]) if all(name in sources(run) for run in (*first, *second))]

@@ -196,10 +196,10 @@ def _area_group(
 def _area(name: str, prediction: Prediction, remark: str) -> tuple[list[Measurement] | None, list[str]]:
     """The Area of a structure, where it is known, and what a reader must know of it."""
     notes = [remark] if remark else []
-    if prediction.spacing is None:
+    area = prediction.area_mm2(name)
+    if area is None or prediction.spacing is None:
         return None, notes
     row, column = prediction.spacing
-    area = prediction.area_px(name) * row * column
     size = f"Area from {row:g} x {column:g} mm per pixel (row x column). {prediction.spacing_note}"
     measurement = Measurement(codes.SCT.Area, float(f"{area:.8g}"), codes.UCUM.SquareMillimeter)
     return [measurement], [size.strip(), *notes]
