@@ -5,7 +5,6 @@ operators, of which few know antialiasing, and about none of a product's.
 """
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -22,7 +21,10 @@ def resized(maps: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tens
 
 
 def mean_weights(
-    place: Int[Tensor, "*B n"], length: int | Int[Tensor, "*B 1 1"], widest: int | Int[Tensor, "*B 1 1"], new: int
+    place: Int[Tensor, "*B n"],
+    length: int | Int[Tensor, "*B 1 1"],
+    widest: int | Int[Tensor, "*B 1 1"],
+    new: int,
 ) -> Float[Tensor, "*B new n"]:
     """What the pixel at each `place` of a stretch of `length` pixels adds to each of the `new` ones it becomes.
 
