@@ -12,12 +12,12 @@ HAS_TORCH = find_spec("torch") is not None
 
 
 _NEEDS_TORCH = re.compile(
-    r"^\s*(?:from|import) (?:torch|lightning|kornia|bright|tiny|benchmarks|"
+    r"^\s*(?:from|import) (?:torch|lightning|kornia|bright|tiny|pages|benchmarks|"
     r"multimix\.(?:networks|training|inference\.torch_backend|experiment\.(?:run|demo)|"
     r"evaluation\.explain))\b",
     re.MULTILINE,
 )
-"""How a test file says that it runs a network, by itself or by one of the helpers beside it."""
+"""How a test file says that it runs a network, by itself or by one of the helpers beside it; pages ask one."""
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -54,6 +54,10 @@ def test_each_ablation_leaves_one_ingredient_out_or_adds_one():
         assert changed == {
             "multimix-plus": set(),
             "multimix-plus-class-style": {"class_style"},
+            "multimix-plus-guide": {"guide"},
+            "multimix-focus": {"focus", "guide"},
+            "multimix-focus-no-guide": {"focus"},
+            "multimix-focus-no-bridge": {"focus", "bridge"},
             "multimix-t": teacher,
             "multimix-t-mask-teacher": teacher | {"mask_teacher"},
         }.get(name, {name.removeprefix("multimix-plus-no-").replace("-", "_")})

@@ -35,6 +35,10 @@ class Method:
     """With `style`: labelled class images, too, vary in rendering."""
     locate: bool = False
     """Classes are pooled inside a coarse map of the structures: the bridge's way back."""
+    focus: bool = False
+    """With `locate`: the classifier sees the image inside that map only, so that what lies outside cannot count."""
+    guide: bool = False
+    """With `bridge`: the map is scaled by its own mean and enters every stage of the decoder, so that it is heard."""
 
     @property
     def supervised(self) -> bool:
@@ -72,6 +76,9 @@ PAPER_METHODS = {
 OURS = replace(PAPER_METHODS["multimix"], name="MultiMix+", consistency=False, style=True, locate=True)
 """The default. The paper's second term of Eq. (2) compares images of different people, and is left out."""
 
+FOCUS = replace(OURS, name="MultiMix-Focus", focus=True, guide=True)
+"""Ours, with a class map that lies in the structures and a saliency that enters every stage of the decoder."""
+
 TEACHER = replace(OURS, name="MultiMix-T", pseudo_labels=False, class_style=True, teacher=True, cutmix=True)
 """The forerunner of OURS, with a teacher in place of the network's own pseudo-labels."""
 
@@ -82,6 +89,10 @@ ABLATIONS = {
     "multimix-plus-no-locate": replace(OURS, name="without location", locate=False),
     "multimix-plus-no-bridge": replace(OURS, name="without bridge", bridge=False),
     "multimix-plus-no-pseudo-labels": replace(OURS, name="without pseudo-labels", pseudo_labels=False),
+    "multimix-plus-guide": replace(OURS, name="with guide", guide=True),
+    "multimix-focus": FOCUS,
+    "multimix-focus-no-guide": replace(FOCUS, name="Focus, bridge as published", guide=False),
+    "multimix-focus-no-bridge": replace(FOCUS, name="Focus, without bridge", guide=False, bridge=False),
     "multimix-t": TEACHER,
     "multimix-t-mask-teacher": replace(TEACHER, name="MultiMix-T, masks too", mask_teacher=True),
 }

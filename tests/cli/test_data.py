@@ -72,3 +72,23 @@ def test_images_in_colour_are_learned_in_colour(capsys: pytest.CaptureFixture[st
     assert (
         tiny.multimix(capsys, "predict", run, tmp_path / "spots/val/red", "--out", tmp_path / "a").code == 0
     )
+
+
+def test_a_split_and_folds_are_drawn_by_patient(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    rows = ["image,label,patient,split"]
+    for i in range(24):
+        picture(tmp_path / f"{i}.png", i)
+        rows.append(f"{i}.png,{'AB'[i % 2]},p{i // 2},train")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows) + "\n")
+    out = tmp_path / "drawn.csv"
+    answer = tiny.multimix(capsys, "data", "split", tmp_path, "--out", out, "--shares", "0.5,0.25,0.25")
+    assert f"{out}: train 12, val 6, test 6 of 24 images" in answer.out
+    assert tiny.multimix(capsys, "data", "split", tmp_path, "--out", out).code == 2
+    wrong = tiny.multimix(capsys, "data", "split", tmp_path, "--out", tmp_path / "x.csv", "--shares", "1")
+    assert "expected three numbers" in wrong.err
+    fold = tmp_path / "fold.csv"
+    answer = tiny.multimix(capsys, "data", "split", tmp_path, "--out", fold, "--folds", "4")
+    assert answer.code == 0, answer.err
+    folds = [read_manifest(tmp_path / f"fold{number}.csv") for number in range(1, 5)]
+    tested = [record.image.name for fold in folds for record in fold if record.split == "test"]
+    assert sorted(tested) == sorted(f"{i}.png" for i in range(24))

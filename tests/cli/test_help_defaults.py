@@ -13,6 +13,7 @@ from multimix.cli import commands
 from multimix.data.cache import DEFAULT_GB
 from multimix.data.index import index_folder
 from multimix.data.phantom import write_dataset
+from multimix.data.splits import assign_splits
 from multimix.evaluation.compare.shared import main_metrics
 from multimix.evaluation.explain import explain
 from multimix.inference.load import load
@@ -72,6 +73,7 @@ IN_WORDS = {
     ("benchmark", "seal_log"),
     ("compare", "source"),
     ("data index", "out"),
+    ("data index", "root"),
     ("evaluate", "class_source"),
     ("evaluate", "mask_source"),
     ("evaluate", "out"),
@@ -84,7 +86,9 @@ IN_WORDS = {
 }
 # Defaults that click shows, of options whose value goes into a configuration or a function.
 SHOWN = {
+    ("data split", "seed"): 0,
     ("data index", "seed"): default_of(index_folder, "seed"),
+    ("data split", "shares"): ",".join(map(str, default_of(assign_splits, "fractions"))),
     ("data phantom", "size"): default_of(write_dataset, "size"),
     ("data phantom", "seed"): default_of(write_dataset, "seed"),
     ("evaluate", "device"): default_of(load, "device"),

@@ -2,10 +2,14 @@
 
 import io
 
+import pandas as pd
+import pytest
 from rich.console import Console
 from rich.table import Table
 
 from multimix.cli.evaluate import scores_table
+from multimix.cli.explain import bridge_in_words
+from multimix.reliability.map_verdict import MapVerdict
 from multimix.types import Estimate, Scores
 
 NAN = float("nan")
@@ -38,3 +42,28 @@ def test_scores_where_patients_are_not_known() -> None:
     lines = lines_of(scores_table([scores]), width=80)
     assert "clinic test accuracy 0.750 none 0.750" in lines
     assert "patients not known" in lines
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"),
+    [
+        (
+            ("bridge",),
+            "Its masks are not shown to depend on its map: with another patient's map, Dice with its own ",
+        ),
+        ((), "Its masks depend on its map: with another patient's map, Dice with its own masks is 0.9884 "),
+    ],
+)
+def test_the_bridge_in_words(failed: tuple[str, ...], words: str) -> None:
+    pytest.importorskip("torch")
+    from multimix.evaluation.explain import Explained
+
+    figures = {"bridge_dice_another_patient": Estimate(0.9884, 0.9853, 0.9907)}
+    verdict = MapVerdict(80, "test images of wards", failed=failed)
+    result = Explained("wards", "test", 80, 68, figures, verdict, pd.DataFrame())
+    console = Console(width=300, record=True, file=io.StringIO())
+    for line in bridge_in_words(result):
+        console.print(line)
+    text = console.export_text()
+    assert text.startswith(words)
+    assert "0.9884 [0.9853, 0.9907]" in text

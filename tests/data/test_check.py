@@ -505,3 +505,46 @@ def test_a_header_that_was_not_followed_is_warned_of(data: Path) -> None:
     assert len(told) == 1
     assert told[0].startswith("the window of the file makes ")
     assert told[0].endswith("not used; correct the header, or export the image as PNG as it should be seen")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "options"),
+    [
+        ((255, 0, 0), (0, 255, 0), "NAME=#ff0000,NAME=#00ff00"),
+        ((255, 255, 255), (128, 128, 128), "NAME=255,NAME=128"),
+    ],
+)
+def test_structures_told_by_the_colour_of_a_file_are_not_one(
+    tmp_path: Path, one: tuple[int, int, int], other: tuple[int, int, int], options: str
+) -> None:
+    rows = []
+    for number, colour in enumerate([one, other, one]):
+        picture(tmp_path / f"{number}.png", number)
+        pixels = np.zeros((16, 16, 3), np.uint8)
+        pixels[4:12, 4:12] = colour
+        Image.fromarray(pixels).save(tmp_path / f"m{number}.png")
+        rows.append(f"{number}.png,m{number}.png,,{SPLITS[number]},p{number},s")
+    (tmp_path / "manifest.csv").write_text(HEADER + "\n".join(rows) + "\n")
+    (found,) = serious(tmp_path)
+    assert found.level == "error"
+    assert "2 images (m0.png)" in found.message
+    assert options in found.message
+
+
+def test_masks_of_0_and_1_and_of_0_and_255_are_in_one_colour(data: Path) -> None:
+    mask(data / "m1.png", 1)
+    picture(data / "9.png", 9)
+    add(data, "9.png,m1.png,A,train,p9,s")
+    assert serious(data) == []
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif"])
+def test_frames_that_are_not_read_are_told(data: Path, name: str) -> None:
+    frames = [
+        Image.fromarray(np.random.default_rng(n).integers(0, 255, (16, 16), np.uint8)) for n in range(30, 33)
+    ]
+    frames[0].save(data / name, save_all=True, append_images=frames[1:])
+    add(data, f"{name},,A,train,p9,s")
+    (found,) = serious(data)
+    assert (found.level, found.where) == ("warning", str(data / name))
+    assert "holds 3 frames, of which the first was read" in found.message

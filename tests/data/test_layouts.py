@@ -356,3 +356,41 @@ def test_an_image_of_two_levels_among_pictures_stays_an_image(tmp_path: Path) ->
     mask(tmp_path / "ILL/scan.png", 1)
     Image.fromarray(np.full((48, 48), 7, np.uint8)).save(tmp_path / "WELL/black.png")
     assert len(index_folder(tmp_path).records) == 10
+
+
+def test_a_mask_suffix_that_no_file_has_is_refused(tmp_path: Path) -> None:
+    for i in range(4):
+        picture(tmp_path / f"ill/{i}.png", i)
+        mask(tmp_path / f"ill/{i}_roi.png", i)
+    with pytest.raises(UsageError, match=r"'_mask': no file is called so.*masks would be taken for images"):
+        index_folder(tmp_path, mask_suffix="_mask")
+    assert pairs(index_folder(tmp_path, mask_suffix="_roi"))["2.png"] == {"lungs": ["2_roi.png"]}
+
+
+@pytest.mark.parametrize("copy", ["{}_png.rf.{}.jpg", "{} ({}).jpg", "{}_aug_{}.jpg", "{} - Copy.jpg"])
+@pytest.mark.parametrize("per_image", [False, True])
+def test_copies_of_one_image_are_drawn_into_one_split(tmp_path: Path, copy: str, per_image: bool) -> None:
+    for i in range(20):
+        if "rf" not in copy:
+            picture(tmp_path / f"ill/film{i}.png", i)
+        for again in "12":
+            picture(tmp_path / "ill" / copy.format(f"film{i}", again), i + 20)
+    index = index_folder(tmp_path, patient_per_image=per_image)
+    splits: dict[str, set[str]] = {}
+    for record in index.records:
+        splits.setdefault(re.findall(r"film\d+", record.image.name)[0], set()).add(record.split)
+    assert len(splits) == 20
+    assert all(len(where) == 1 for where in splits.values())
+    assert any("copies by their names" in note for note in index.notes)
+
+
+def test_names_with_dots_as_uids_have_are_of_images_of_their_own(tmp_path: Path) -> None:
+    for i in range(6):
+        picture(tmp_path / f"ill/1.2.840.{i}.png", i)
+    assert len({record.patient for record in index_folder(tmp_path).records}) == 6
+
+
+def test_numbers_in_brackets_are_no_copies_where_the_plain_name_is_missing(tmp_path: Path) -> None:
+    for i in range(6):  # as BUSI has them
+        picture(tmp_path / f"benign/benign ({i}).png", i)
+    assert len({record.patient for record in index_folder(tmp_path).records}) == 6

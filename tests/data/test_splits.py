@@ -13,6 +13,7 @@ from multimix.data.splits import (
     choose_classes,
     choose_masks,
     fingerprint,
+    fold_splits,
     refuse_leaks,
     select,
     set_aside,
@@ -278,3 +279,33 @@ def test_a_patient_written_in_two_ways_is_one(one: str, other: str) -> None:
 def test_patients_that_only_look_alike_are_several() -> None:
     names = ("7", "70", "p7", "P7", "7.5", "0.7")
     refuse_leaks([record(n, patient=n, split=s) for n, s in zip(names, ("train", "test") * 3, strict=True)])
+
+
+def test_folds_put_every_patient_into_one_test_split() -> None:
+    records = [
+        Record(Path(f"/{source}/{i}.png"), {}, "AB"[i % 2], "train", f"p{i // 2 * 2 + i % 2}", source)
+        for source in "st"
+        for i in range(20)
+    ]
+    folds = fold_splits(records, 5, seed=3, val=0.2)
+    tested: dict[tuple[str, str], list[int]] = {}
+    for number, fold in enumerate(folds):
+        assert [r.image for r in fold] == [r.image for r in records]
+        refuse_leaks(fold)
+        assert {r.split for r in fold} == {"train", "val", "test"}
+        for record in fold:
+            if record.split == "test":
+                tested.setdefault((record.source, record.patient), []).append(number)
+        # 40 patients, 2 sources of 2 classes: 8 in each test split, 2 of each kind.
+        kinds = [(r.source, r.label) for r in fold if r.split == "test"]
+        assert sorted(kinds) == sorted([(s, c) for s in "st" for c in "AB"] * 2)
+    assert len(tested) == 40
+    assert all(len(where) == 1 for where in tested.values())
+
+
+def test_folds_that_cannot_be() -> None:
+    records = [Record(Path(f"/{i}.png"), {}, "A", "train", f"p{i}", "s") for i in range(3)]
+    with pytest.raises(SplitError, match="3 patients cannot be divided into 5 folds"):
+        fold_splits(records, 5, seed=0)
+    with pytest.raises(UsageError, match="leaves nothing to learn from"):
+        fold_splits(records, 2, seed=0, val=0.5)

@@ -52,8 +52,9 @@ def compared(model: MultiMix, explicit: ExplicitMultiMix, images: torch.Tensor) 
         {},
         {"locate": True, "structures": 2},
         {"channels": 3, "classes": 5, "bridge": False},
+        {"channels": 3, "structures": 2, "locate": True, "focus": True, "guide": True},
     ],
-    ids=["published", "locates", "colour without bridge"],
+    ids=["published", "locates", "colour without bridge", "focus and guide"],
 )
 def test_equals_autograd_in_double_precision(height: int, width: int, arguments: dict[str, object]):
     channels = int(arguments.get("channels", 1))  # type: ignore[call-overload]

@@ -217,14 +217,17 @@ def test_tls_is_verified(server: Server, connect: Callable[..., Archive], tmp_pa
 
 
 @pytest.mark.parametrize("status", [401, 403, 408, 429, 502, 503, 504, 507])
-def test_statuses_that_are_no_fault_of_the_image(
-    server: Server, connect: Callable[..., Archive], status: int
-):
-    server.rules = [("instances/1.2.3", (status, {}, b"Phantom^Pia"))]
-    with pytest.raises(Unavailable) as caught:
+def test_statuses_that_may_be_the_archives(server: Server, connect: Callable[..., Archive], status: int):
+    headers = {"Retry-After": "20"}
+    server.rules = [("instances/1.2.3", (status, headers, b"Phantom^Pia"))]
+    with pytest.raises(Refused) as caught:
         connect(server.url).retrieve(IMAGE)
+    assert (caught.value.doubtful, caught.value.final, caught.value.after) == (True, False, 20.0)
     assert str(status) in str(caught.value)
     assert "Pia" not in str(caught.value)
+    server.rules = [("", (status, headers, b"Phantom^Pia"))]
+    with pytest.raises(Unavailable, match=str(status)):
+        connect(server.url).retrieve(IMAGE)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +268,8 @@ def test_answers_that_cannot_be_read(server: Server, connect: Callable[..., Arch
 
 
 def test_an_answer_that_is_too_large_is_not_read(server: Server, connect: Callable[..., Archive]):
-    server.rules = [("instances/1.2.3", (200, {"Content-Length": "2000001"}, b""))]
-    with pytest.raises(Refused, match=r"too large: 2\.0 MB, at most 2 MB") as caught:
+    server.rules = [("instances/1.2.3", (200, {"Content-Length": "2100001"}, b""))]
+    with pytest.raises(Refused, match=r"too large: 2\.1 MB, at most 2 MB") as caught:
         connect(server.url, max_bytes=2_000_000).retrieve(IMAGE)
     assert caught.value.final
 
@@ -276,9 +279,19 @@ def test_another_image_than_was_asked_for(archive: Orthanc, connect: Callable[..
     archive.store(studies.save(data, tmp_path / "a.dcm"))
     ours = connect(archive.dicomweb)
     ((image,),) = ours.look()
-    ours._client.retrieve_instance = lambda *_: studies.cr()  # type: ignore[method-assign]
-    with pytest.raises(Refused, match="another object"):
-        ours.retrieve(image)
+    body = b"--b\r\n\r\n" + studies.save(studies.cr(), tmp_path / "b.dcm").read_bytes() + b"\r\n--b--"
+    kind = {"Content-Type": 'multipart/related; type="application/dicom"; boundary=b'}
+    other = Server()
+    thread = threading.Thread(target=other.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        other.rules = [("instances/", (200, kind, body))]
+        with pytest.raises(Refused, match="another object"):
+            connect(other.url).retrieve(image)
+    finally:
+        other.shutdown()
+        thread.join()
+        other.server_close()
 
 
 def test_searches_of_odd_archives(server: Server, connect: Callable[..., Archive]):
@@ -322,5 +335,6 @@ def test_an_archive_without_space(server: Server, connect: Callable[..., Archive
     }
     body = json.dumps({"00081198": {"vr": "SQ", "Value": [item]}}).encode()
     server.rules = [("/studies/1.2", (202, {"Content-Type": "application/dicom+json"}, body))]
-    with pytest.raises(Unavailable, match="A700"):
+    with pytest.raises(Refused, match="A700") as caught:
         connect(server.url).store([result])
+    assert caught.value.doubtful

@@ -59,7 +59,15 @@ def test_the_way_of_an_image(queue: Queue):
     ]
     queue.sent(ONE.uid)
     assert files(queue) == 0
-    assert queue.counts() == {"found": 1, "received": 0, "answered": 0, "sent": 1, "ignored": 0, "failed": 0}
+    assert queue.counts() == {
+        "found": 1,
+        "received": 0,
+        "answered": 0,
+        "sent": 1,
+        "skipped": 0,
+        "ignored": 0,
+        "failed": 0,
+    }
 
 
 def test_an_image_comes_again(queue: Queue):
@@ -90,13 +98,13 @@ def test_failures_keep_a_reason_and_get_another_chance(queue: Queue):
     assert queue.add([ONE]) == 0  # a search that finds it again is no reason to try again
     assert queue.receive(ONE, b"image")  # a sender who sends it again is one
     queue.fail(ONE.uid, "again")
-    assert queue.retry_failed() == 1
+    assert queue.retry("failed") == 1
     assert state(queue, ONE) == "found"
 
 
 def test_a_put_off_row_is_not_due(queue: Queue):
     queue.add([ONE, TWO])
-    queue.put_off(ONE.uid, "HTTP 500", 1000.0)
+    queue.put_off(ONE.uid, "HTTP 500", 1000.0, 1)
     assert [row.uid for row in queue.due("found", 9)] == [TWO.uid]
     row = queue.row(ONE.uid)
     assert row is not None
@@ -110,11 +118,12 @@ def test_a_put_off_row_is_not_due(queue: Queue):
 def test_attempts_are_counted_and_taken_back(queue: Queue):
     queue.receive(ONE, b"image")
     queue.try_on(ONE.uid)
+    (row,) = queue.due("received", 1)
     queue.try_on(ONE.uid)
-    queue.take_back(ONE.uid)
+    queue.take_back(row)
     assert queue.due("received", 1)[0].attempts == 1
     answer(queue, ONE, "2.1")
-    queue.take_back(ONE.uid)
+    queue.take_back(row)
     assert queue.due("answered", 1)[0].attempts == 0
 
 

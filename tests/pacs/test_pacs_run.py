@@ -197,7 +197,8 @@ def test_status_lists_what_failed_and_the_first_that_wait(tmp_path: Path):
     queue.close()
     lines = CliRunner().invoke(pacs, ["status", "--queue", str(tmp_path)]).output.splitlines()
     assert (
-        lines[0] == f"{tmp_path}: 29 waiting (29 found, 0 received, 0 answered), 0 sent, 0 ignored, 1 failed"
+        lines[0]
+        == f"{tmp_path}: 29 waiting (29 found, 0 received, 0 answered), 0 sent, 0 skipped, 0 ignored, 1 failed"
     )
     assert lines[1].split(maxsplit=2) == ["failed", "1.2.29", "a lateral view"]
     assert [line.split()[0] for line in lines[2:-1]] == ["found"] * 20
@@ -218,5 +219,7 @@ def test_status_of_an_empty_queue(model: Path, tmp_path: Path):
     assert CliRunner().invoke(pacs, [*arguments, *queue]).exit_code == 1
     said = CliRunner().invoke(pacs, ["status", *queue])
     assert said.exit_code == 0
-    assert "0 waiting (0 found, 0 received, 0 answered), 0 sent, 0 ignored, 0 failed" in said.output
+    assert (
+        "0 waiting (0 found, 0 received, 0 answered), 0 sent, 0 skipped, 0 ignored, 0 failed" in said.output
+    )
     assert "Trouble" in said.output

@@ -22,8 +22,9 @@ from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
 from multimix.pacs.config import Credentials, DicomWebConfig, RetryConfig
 from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
+from multimix.pacs.patience import Backoff
 from multimix.pacs.queue import Queue
-from multimix.pacs.worker import Backoff, Worker
+from multimix.pacs.worker import Worker
 
 
 def encoded(data: Dataset) -> bytes:
@@ -46,6 +47,8 @@ class Shelf:
     """Confirm nothing."""
     refuses: str = ""
     """Study whose results are refused."""
+    locked: str = ""
+    """Study whose results are refused for what may be the archive's fault."""
 
     def present(self, results: Sequence[Result]) -> set[str]:
         if self.failures:
@@ -55,6 +58,8 @@ class Shelf:
     def store(self, results: Sequence[Result]) -> set[str]:
         if results[0].study == self.refuses:
             raise Refused("HTTP 400")
+        if results[0].study == self.locked:
+            raise Refused("HTTP 403", doubtful=True)
         assert all(pydicom.dcmread(result.path).SOPInstanceUID == result.uid for result in results)
         self.held += [result.uid for result in results]
         return set() if self.forgets else {result.uid for result in results}
@@ -154,7 +159,7 @@ def test_an_archive_that_is_down_is_tried_without_end(
     row = queue.row(studies.dx().SOPInstanceUID)
     assert row is not None
     assert (row.state, row.attempts) == ("sent", 0)
-    assert caplog.text.count("HTTP 503") == 20
+    assert caplog.text.count("not available: HTTP 503") == 20
     assert "the archive is back" in caplog.text
     assert queue.fact("trouble") == ""
 
@@ -178,6 +183,50 @@ def test_a_refused_image_fails_after_some_tries_and_others_go_on(worker: Worker,
         queue._db.execute("UPDATE images SET due = 0")
         worker.cycle()
     assert (state(queue, bad), reason(queue, bad)) == ("failed", "HTTP 400")
+
+
+def test_a_locked_image_fails_where_others_go_through(worker: Worker, queue: Queue):
+    locked, good = studies.dx(seed=1), studies.dx(seed=2)
+    shelf(worker).locked = locked.StudyInstanceUID
+    receive(queue, locked, good)
+    assert worker.run_once(60.0)
+    assert (state(queue, locked), reason(queue, locked)) == ("failed", "HTTP 403")
+    assert state(queue, good) == "sent"
+
+
+def test_a_part_of_the_archive_that_is_out_of_order_costs_no_image(worker: Worker, queue: Queue):
+    only = studies.dx(seed=1)
+    shelf(worker).locked = only.StudyInstanceUID
+    receive(queue, only)
+    assert not worker.run_once(0.3)
+    assert (state(queue, only), reason(queue, only)) == ("answered", "HTTP 403")
+    shelf(worker).locked = ""
+    assert worker.run_once(60.0)
+    assert state(queue, only) == "sent"
+
+
+def test_three_ends_while_an_image_is_fetched_are_its_attempts(worker: Worker, queue: Queue):
+    killer, other = studies.dx(seed=1), studies.dx(seed=2)
+    worker.source = Source(killer, other)
+    queue.add([image(killer), image(other)])
+    for _ in range(3):  # as a process leaves it that is killed while it fetches
+        queue.try_on(killer.SOPInstanceUID)
+    assert worker.run_once(60.0)
+    assert (state(queue, killer), state(queue, other)) == ("failed", "sent")
+    assert reason(queue, killer).startswith("3 attempts to fetch it")
+    worker.source.close()
+
+
+def test_one_signal_ends_a_wait_and_takes_no_attempt(
+    worker: Worker, queue: Queue, monkeypatch: pytest.MonkeyPatch
+):
+    worker.source = Source(studies.dx())
+    monkeypatch.setattr(worker.source, "retrieve", lambda image: worker.end())  # as a signal handler would
+    assert not worker.run_once(60.0)
+    row = queue.row(studies.dx().SOPInstanceUID)
+    assert row is not None
+    assert (row.state, row.attempts, row.due) == ("found", 0, 0.0)
+    worker.source.close()
 
 
 def test_results_that_nobody_confirms_are_not_done(worker: Worker, queue: Queue):
@@ -215,7 +264,8 @@ def test_poison_fails_with_a_reason_and_others_go_on(worker: Worker, queue: Queu
     queue.receive(Image("1.2.3", "1.2", "1.2"), b"\0" * 128 + b"DICM" + b"\xff" * 99)
     assert worker.run_once(60.0)
     for words, data in bad.items():
-        assert (state(queue, data), words in reason(queue, data).lower()) == ("failed", True), reason(
+        expected = "skipped" if words in ("lateral", "body part") else "failed"
+        assert (state(queue, data), words in reason(queue, data).lower()) == (expected, True), reason(
             queue, data
         )
         assert "Phant" not in reason(queue, data)
@@ -239,7 +289,7 @@ def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: 
     flat, good = studies.dx(np.full((40, 40), 900, np.uint16), seed=30), studies.dx(seed=31)
     receive(queue, flat, good)
     assert worker.run_once(60.0)
-    assert (state(queue, flat), state(queue, good)) == ("failed", "sent")
+    assert (state(queue, flat), state(queue, good)) == ("skipped", "sent")
     assert reason(queue, flat).startswith("rejected: is of one grey level")
     row = queue.row(flat.SOPInstanceUID)
     assert row is not None

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
-import pages
 import pytest
 import services
-from pages import Page
-from selenium import webdriver
 
 from multimix.inference.load import load
 from multimix.inference.predictor import Predictor
 from multimix.serve.about import about
 from multimix.serve.app import create_app
 from multimix.serve.settings import Limits, Settings
+
+if TYPE_CHECKING:  # the tests of the core have no browser
+    from pages import Page
+    from selenium import webdriver
 
 LIMITS = Limits(body_bytes=2**20, files=4, pixels=250_000)
 
@@ -40,8 +42,10 @@ def client(run: Path, predictor: Predictor) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chrome]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator["webdriver.Chrome"]:
     """A headless Chromium."""
+    import pages
+
     with pages.chromium(tmp_path_factory.mktemp("chromium")) as browser:
         yield browser
 
@@ -53,7 +57,9 @@ def address(run: Path, predictor: Predictor) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(browser: webdriver.Chrome, address: str, tmp_path: Path) -> Page:
+def page(browser: "webdriver.Chrome", address: str, tmp_path: Path) -> "Page":
+    from pages import Page
+
     page = Page(browser, tmp_path)
     browser.get_log("browser"), browser.get_log("performance")
     page.open(address)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import services
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -52,6 +53,8 @@ class Page:
     def shows(self, name: str) -> None:
         self.wait(lambda: not self["busy"].is_displayed())
         self.wait(lambda: name in self["shown-name"].text or name in self["error"].text)
+        # What is shown beside it takes room; a browser that is busy tells the canvas later, which is then drawn anew.
+        self.wait(lambda: self.browser.execute_script(FILLED))
 
     def lies(self, name: str) -> dict[str, float]:
         """Where an element lies, in CSS pixels."""
@@ -66,6 +69,15 @@ class Page:
             x,
             y,
         )
+
+    def redrawn(self, seen: list[str]) -> bool:
+        """Wait until the canvas is none of those seen, which it then is too; false where it stays."""
+        try:
+            self.wait(lambda: self.canvas() not in seen)
+        except TimeoutException:
+            return False
+        seen.append(self.canvas())
+        return True
 
     def slide(self, name: str, value: int) -> None:
         script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input'))"
@@ -110,6 +122,13 @@ def chromium(folder: Path) -> Iterator[webdriver.Chrome]:
     finally:
         browser.quit()
 
+
+# Whether the canvas is as large as the place that it fills.
+FILLED = """
+const canvas = document.getElementById("canvas"), ratio = window.devicePixelRatio || 1;
+const filled = (side) => Math.max(1, Math.round(canvas.parentElement[`client${side}`] * ratio));
+return canvas.width === filled("Width") && canvas.height === filled("Height");
+"""
 
 # WCAG 2.1, 1.4.3: at least 4.5 between a text and the nearest opaque ground behind it.
 CONTRAST = """

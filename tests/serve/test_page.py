@@ -42,29 +42,22 @@ def test_an_xray_is_answered_and_nothing_else_is_asked(page: Page, address: str)
 def test_sliders_and_keys_change_the_picture(page: Page):
     page.choose("chest.png", services.encoded("PNG", services.pixels(200, 160)))
     seen = [page.canvas()]
-
-    def changed() -> bool:
-        now = page.canvas()
-        fresh = now not in seen
-        seen.append(now)
-        return fresh
-
     page.slide("mask-opacity", 10)
     assert page["mask-value"].text == "10 %"
-    assert changed()
+    assert page.redrawn(seen)
     page.slide("saliency-opacity", 95)
-    assert changed()
+    assert page.redrawn(seen)
     keys = page["viewer"]
     for key in ("h", "+", Keys.ARROW_LEFT, "-", "1"):
         keys.send_keys(key)
-        assert changed(), key
+        assert page.redrawn(seen), key
     assert page["mask-value"].text == page["saliency-value"].text == "0 %"
     keys.send_keys("0")
     keys.send_keys("h")
     assert (page["mask-value"].text, page["saliency-value"].text) == ("10 %", "95 %")
     page.slide("mask-opacity", 60)
     page.slide("saliency-opacity", 0)
-    assert page.canvas() == seen[0]
+    page.wait(lambda: page.canvas() == seen[0])
     zoom = page["zoom"].text
     page["zoom-in"].click()
     assert page["zoom"].text != zoom

@@ -32,7 +32,14 @@ WIDTHS = (4, 4, 6, 6, 8)
 
 def small_model(method: Method, p: float = 0.0) -> MultiMix:
     torch.manual_seed(1)
-    return MultiMix(widths=WIDTHS, p=p, bridge=method.bridge, locate=method.locate)
+    return MultiMix(
+        widths=WIDTHS,
+        p=p,
+        bridge=method.bridge,
+        locate=method.locate,
+        focus=method.focus,
+        guide=method.guide,
+    )
 
 
 def objective(name: str, p: float = 0.0, **weights: object) -> Objective:

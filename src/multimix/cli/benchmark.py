@@ -39,8 +39,8 @@ def benchmark(spec: Path, data: Path | None, out: Path, processes: int | None, s
       multimix benchmark my_spec.yaml --data xrays --out results --processes 4
 
     SPEC is a YAML file, or the name of one that comes with the package: paper, quick, ours, ablations, supervised,
-    long, draws, equal, published, labels, cuda, smoke. A finished cell is never run again, an interrupted one goes
-    on. Every cell keeps its answer for every test image, so that `multimix compare` and `multimix report` need no
+    focus, long, draws, equal, published, labels, cuda, smoke. A finished cell is never run again, an interrupted one
+    goes on. Every cell keeps its answer for every test image, so that `multimix compare` and `multimix report` need no
     training. Where the test images are sealed (`multimix seal`), the whole grid is one look at them.
     """
     import os

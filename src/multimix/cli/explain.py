@@ -126,7 +126,7 @@ def explain(
             result.verdict.sentence()[:1].upper() + result.verdict.sentence()[1:] + ".", markup=False
         )
         for line in bridge_in_words(result):
-            console.print(line, markup=False)
+            console.print(line)
     click.echo(f"Figures: {summary}\nPer image: {per_image}")
 
 
@@ -227,16 +227,17 @@ def _sensitivity(result: "Explained") -> "Table":
 
 
 def bridge_in_words(result: "Explained") -> Sequence[str]:
-    """One sentence on the bridge, where there is one."""
+    """One sentence on the bridge, where there is one; with rich's markup."""
+    from multimix.reliability.map_verdict import UNMOVED
+
     if (same := result.figures.get("bridge_dice_another_patient")) is None:
         return ()
+    found = f"with another patient's map, Dice with its own masks is {_cell(same, 4)}"
     if "bridge" in result.verdict.failed:
         return (
-            f"Its bridge carries nothing: with another patient's map Dice with its own masks is {same.value:.4f}.",
+            f"Its masks are not shown to depend on its map: {found}; an interval below {UNMOVED} would show it.",
         )
-    return (
-        f"Its masks depend on its map: with another patient's, Dice with its own masks is {same.value:.4f}.",
-    )
+    return (f"Its masks depend on its map: {found}.",)
 
 
 def _cell(figure: "Estimate | None", digits: int = 3) -> str:

@@ -57,7 +57,7 @@ def pacs() -> None:
     show_default=True,
     help="With --once: seconds to go on where the archive is down.",
 )
-@click.option("--retry-failed", is_flag=True, help="Fetch the failed images again.")
+@click.option("--retry-failed", is_flag=True, help="Fetch the failed and skipped images again.")
 @click.option(
     "--force",
     is_flag=True,
@@ -86,7 +86,8 @@ def run(
 
     Each image is answered once, however often this runs. An archive that is down is tried again; nothing is lost
     when this is killed. Credentials come from MULTIMIX_PACS_TOKEN, or MULTIMIX_PACS_USER and MULTIMIX_PACS_PASSWORD.
-    With --once the exit status is 1 where an image failed or still waits. Not for clinical use.
+    With --once the exit status is 1 where an image failed or still waits, not where one was skipped. Not for clinical
+    use.
     """
     _check_extra()
     model = only_model(weights, run)
@@ -129,7 +130,7 @@ def status(queue: Path, as_json: bool) -> None:
     view = QueueView(queue)
     try:
         counts, trouble = view.counts(), view.fact("trouble")
-        rows = view.rows("failed", *WAITING)
+        rows = view.rows("failed", "skipped", *WAITING)
     except Error as error:
         raise unusable(queue, error) from error
     finally:
@@ -143,8 +144,8 @@ def status(queue: Path, as_json: bool) -> None:
     click.echo(f"{queue}: {waiting} waiting ({parts}), {', '.join(f'{counts[s]} {s}' for s in DONE)}")
     if trouble:
         click.echo(f"Trouble: {trouble}")
-    failed, others = ([row for row in rows if (row.state == "failed") is kind] for kind in (True, False))
-    for row in failed + others[:SHOWN]:
+    settled, others = ([row for row in rows if (row.state in DONE) is kind] for kind in (True, False))
+    for row in sorted(settled, key=lambda row: row.state) + others[:SHOWN]:
         click.echo(f"{row.state:8}  {row.uid}{f'  {row.reason}' if row.reason else ''}")
     if len(others) > SHOWN:
         click.echo(f"... and {len(others) - SHOWN} more that wait (--json lists all)")
@@ -208,7 +209,7 @@ def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float,
     try:
         queue.claim(answerer.algorithm.weights)
         if retry_failed:
-            queue.retry_failed()
+            queue.retry("failed", "skipped")
         before = queue.counts()
         with serving(settings, queue, answerer, listen=not once) as worker, _stoppable(worker):
             if not once:
@@ -228,11 +229,9 @@ def _summary(queue: "Queue", before: dict[str, int], finished: bool) -> None:
 
     after = queue.counts()
     waiting = sum(after[state] for state in WAITING)
-    failed = after["failed"] - before["failed"]
-    click.echo(
-        f"{queue.folder}: {after['sent'] - before['sent']} answered, {failed} failed, {waiting} waiting"
-    )
-    if failed > 0:
+    answered, skipped, failed = (after[state] - before[state] for state in ("sent", "skipped", "failed"))
+    click.echo(f"{queue.folder}: {answered} answered, {skipped} skipped, {failed} failed, {waiting} waiting")
+    if failed > 0 or skipped > 0:
         click.echo(f"Reasons: multimix pacs status --queue {queue.folder}", err=True)
     if not finished:
         click.echo(f"Not finished: {queue.fact('trouble') or 'stopped'}; run again to go on.", err=True)
@@ -242,13 +241,15 @@ def _summary(queue: "Queue", before: dict[str, int], finished: bool) -> None:
 
 @contextmanager
 def _stoppable(worker: "Worker") -> Iterator[None]:
-    """SIGTERM and Ctrl-C let the worker end what it has in hand; a second Ctrl-C does not wait."""
+    """SIGTERM and Ctrl-C break off what the worker waits for and let it end what it computes.
+
+    A second Ctrl-C does not wait for that either.
+    """
 
     def end(number: int, frame: object) -> None:
         if worker.stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        worker.stop.set()
-        worker.wake.set()
+        worker.end()
 
     old = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

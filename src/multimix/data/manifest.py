@@ -148,7 +148,12 @@ def _suffix(file: Path) -> str:
     return suffix
 
 
-def _record(file: Path, line: Line, columns: Mapping[str, str]) -> Record:
+def cells(line: Line, columns: Mapping[str, str]) -> dict[str, str]:
+    """The cells of a row by our names of its columns, with the split as 'train', 'val' or 'test'.
+
+    `columns`: ours -> the table's. ManifestError for a row that is damaged, names no image or no split there is, or has
+    text that means an empty cell.
+    """
     where = line.where
     if line.problem:
         raise ManifestError(f"{where}: {line.problem}")
@@ -164,6 +169,11 @@ def _record(file: Path, line: Line, columns: Mapping[str, str]) -> Record:
         raise ManifestError(
             f"{where}: split is {cell['split']!r}, expected train, val or test; correct the cell"
         )
+    return cell | {"split": split}
+
+
+def _record(file: Path, line: Line, columns: Mapping[str, str]) -> Record:
+    cell, where = cells(line, columns), line.where
     image = _inside(file, where, cell["image"])
     classes = sorted(set(_parts(cell.get("label", ""))))
     if NONE in classes and len(classes) > 1:
@@ -180,7 +190,7 @@ def _record(file: Path, line: Line, columns: Mapping[str, str]) -> Record:
         image=image,
         masks=masks,
         label="|".join(classes) or None,
-        split=split,
+        split=cell["split"],
         patient=cell.get("patient") or unknown_patient(image, file.parent),
         source=cell.get("source") or file.parent.name,
     )

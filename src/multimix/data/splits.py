@@ -142,6 +142,41 @@ def draw_splits(
     return [replace(r, split="train") if u else next(drawn) for r, u in zip(records, useless, strict=True)]
 
 
+def fold_splits(records: Sequence[Record], folds: int, seed: int, val: float = 0.1) -> list[list[Record]]:
+    """The records `folds` times: each patient is in the test split of exactly one, by source and class as evenly as can
+    be; of the others a share `val` of all patients is validation.
+
+    Raises UsageError for a share that leaves nothing to learn from, SplitError for fewer patients than folds.
+    """
+    if not 0 <= val < 1 - 1 / folds:
+        raise UsageError(
+            f"a share of {val:g} for val leaves nothing to learn from in {folds} folds; give a smaller one"
+        )
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    labels: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for record in records:
+        who = first.setdefault((record.source, patient_key(record.patient)), (record.source, record.patient))
+        labels[who].add(record.label or "")
+    if len(labels) < folds:
+        raise SplitError(f"{len(labels)} patients cannot be divided into {folds} folds; ask for fewer folds")
+    patients = sorted(labels, key=lambda who: (who[0], sorted(labels[who]), _rank(seed, *who)))
+    place = {who: number % folds for number, who in enumerate(patients)}
+    found = []
+    for fold in range(folds):
+        rest = [r for r in records if place[first[r.source, patient_key(r.patient)]] != fold]
+        kept = val / (1 - 1 / folds)
+        drawn = iter(assign_splits(rest, seed + fold + 1, (1 - kept, kept, 0.0)))
+        found.append(
+            [
+                replace(r, split="test")
+                if place[first[r.source, patient_key(r.patient)]] == fold
+                else next(drawn)
+                for r in records
+            ]
+        )
+    return found
+
+
 def patient_key(patient: str) -> str:
     """The form in which two patients are compared: '7', '7.0' and '007' are one, and so are two Unicode forms.
 

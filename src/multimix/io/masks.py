@@ -43,6 +43,25 @@ def foreground(levels: Num[np.ndarray, "..."], top: int | None, name: str) -> Bo
     return np.asarray(levels >= top / 2)
 
 
+def ink(levels: Num[np.ndarray, "..."], top: int | None) -> tuple[float, float, float] | None:
+    """The colour that a mask is drawn in, RGB in [0, 1] with 1 for white; None where nothing is drawn.
+
+    1 and the type's largest value are white, as in `foreground`. The colour is the median of the pixels above half of
+    the brightest one, so that soft edges do not count.
+    """
+    brightest = levels.max(axis=2) if levels.ndim == 3 else levels
+    highest = float(brightest.max())
+    if highest <= 0:
+        return None
+    if levels.ndim == 2 or (levels == levels[..., :1]).all():
+        largest = np.iinfo(levels.dtype).max if levels.dtype.kind in "iu" else 1
+        white = highest if highest in (1, 255, largest) else top or 255
+        level = min(float(np.median(brightest[brightest > highest / 2])) / white, 1.0)
+        return level, level, level
+    red, green, blue = np.median(levels[brightest > highest / 2], axis=0) / (top or 255)
+    return float(red), float(green), float(blue)
+
+
 def _of_one_colour(
     rgb: UInt[np.ndarray, "H W 3"], top: int | None
 ) -> tuple[Num[np.ndarray, "H W"], int | None]:

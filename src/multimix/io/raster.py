@@ -11,7 +11,7 @@ Frames    the first one of an image with several; a mask with several is refused
 Pillow decodes; TIFFs that it cannot read, or reads wrongly, are `tiff`'s.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -48,21 +48,31 @@ def is_raster(head: bytes) -> bool:
     return any(head.startswith(magic) for magic, _ in _DECODERS) or head.startswith(tiff.MAGIC)
 
 
-def read_raster(
-    stream: Stream, name: str, head: bytes, channels: int
-) -> tuple[Float[np.ndarray, "C H W"], bool]:
-    """Pixels of the image in `stream`, which starts with `head`, and whether its colour was lost to one channel.
+class Raster(NamedTuple):
+    """The first image of a file."""
+
+    pixels: Float[np.ndarray, "C H W"]
+    """In [0, 1]."""
+    colour_lost: bool
+    """Whether its colour was lost to one channel."""
+    frames: int
+    """Images that the file holds."""
+
+
+def read_raster(stream: Stream, name: str, head: bytes, channels: int) -> Raster:
+    """The image in `stream`, which starts with `head`.
 
     With `channels` = 1 an image in colour has one channel; with 3 a grey one has one all the same. Errors call it
     `name`. Raises ImageError.
     """
-    values, top = _decoded(stream, name, head)
+    values, top, frames = _decoded(stream, name, head)
     lost = False
     if values.ndim == 3 and channels == 1:
         rgb = values.transpose(2, 0, 1)
         values, lost = grey(rgb), is_in_colour(rgb)
     pixels = _stretched(values) if top is None else values.astype(np.float32) / np.float32(top)
-    return (pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))), lost
+    pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return Raster(pixels, lost, frames)
 
 
 def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None]:
@@ -84,29 +94,29 @@ def read_levels(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray,
                     f"{name}: mask has {frames} frames, expected one; save each as a file of its own"
                 )
     stream.seek(0)
-    values, top = _decoded(stream, name, head)
+    values, top, _ = _decoded(stream, name, head)
     if found is not None and found.one_bit_by_tifffile and top is not None:
         values = top - values
     return values, top
 
 
-def _decoded(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None]:
-    """Levels as `_levels` gives them, by whichever decoder keeps them whole."""
-    if head.startswith(tiff.MAGIC) and (found := tiff.look(stream, name)) is not None and found.deep:
-        return tiff.read_deep(stream, name)
-    if head.startswith(_DECODERS[0][0]) and _is_deep_png(stream, name, head):
-        with explained(name):
-            return _deep_png(stream), 65535
-    stream.seek(0)
+def _decoded(stream: Stream, name: str, head: bytes) -> tuple[Num[np.ndarray, "..."], int | None, int]:
+    """Levels as `_levels` gives them, by whichever decoder keeps them whole, and the number of images in the file."""
+    found = tiff.look(stream, name) if head.startswith(tiff.MAGIC) else None
+    if found is not None and found.deep:
+        return *tiff.read_deep(stream, name), found.frames
     with _open(stream, name, head) as image, explained(name):
-        return _levels(image, name)
+        frames = int(getattr(image, "n_frames", 1)) if found is None else found.frames
+        if not _is_deep_png(image):
+            return *_levels(image, name), frames
+    with explained(name):
+        return _deep_png(stream), 65535, frames
 
 
-def _is_deep_png(stream: Stream, name: str, head: bytes) -> bool:
-    with _open(stream, name, head) as image:
-        tiles: Any = getattr(image, "tile", ())
-        deep = bool(tiles) and tiles[0].args in ("RGB;16B", "RGBA;16B", "LA;16B")
-        return deep and "transparency" not in image.info
+def _is_deep_png(image: Image.Image) -> bool:
+    tiles: Any = getattr(image, "tile", ())
+    deep = bool(tiles) and tiles[0].args in ("RGB;16B", "RGBA;16B", "LA;16B")
+    return deep and isinstance(image, PngImagePlugin.PngImageFile) and "transparency" not in image.info
 
 
 def _deep_png(stream: Stream) -> Num[np.ndarray, "..."]:

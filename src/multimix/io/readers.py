@@ -18,12 +18,12 @@ from io import BytesIO
 from pathlib import Path, PurePath
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.colour import grey, is_in_colour
 from multimix.io.limits import Stream, explained
-from multimix.io.masks import foreground
+from multimix.io.masks import foreground, ink
 from multimix.io.raster import is_raster, read_levels, read_raster
 from multimix.types import Radiograph
 
@@ -77,9 +77,38 @@ def read_mask(paths: Sequence[Path | str], size: tuple[int, int] | None = None) 
     (height, width) of the mask's image; a mask of another size is refused, except that SCR gives its masks of
     JSRT's 2048 x 2048 films as GIFs of 1024 x 1024, which are doubled. Raises ImageError.
     """
+    return read_mask_and_inks(paths, size)[0]
+
+
+def read_mask_and_inks(
+    paths: Sequence[Path | str], size: tuple[int, int] | None = None
+) -> tuple[Bool[np.ndarray, "H W"], list[tuple[float, float, float]]]:
+    """`read_mask`, and the colours (RGB in [0, 1]) that its files are drawn in, without those that are empty."""
     if not paths:
         raise ImageError("no mask file was given; name at least one file in the manifest's mask column")
-    masks = [_foreground(Path(path)) for path in paths]
+    found = [(path, *read_mask_levels(Path(path))) for path in paths]
+    masks = [foreground(levels, top, str(path)) for path, levels, top in found]
+    inks = [one for _, levels, top in found if (one := ink(levels, top)) is not None]
+    return _union(paths, masks, size), inks
+
+
+def read_mask_levels(path: Path) -> tuple[Num[np.ndarray, "..."], int | None]:
+    """Levels of a mask file as stored, but 0 black, (H W) or (H W 3), and that of white, None where there is none.
+
+    Raises ImageError.
+    """
+    with _opened(path) as stream:
+        head = _head(stream, str(path))
+        if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(head):
+            from multimix.io.dicom.mask import read_dicom_levels
+
+            return read_dicom_levels(stream, str(path))
+        return read_levels(stream, str(path), head)
+
+
+def _union(
+    paths: Sequence[Path | str], masks: Sequence[np.ndarray], size: tuple[int, int] | None
+) -> Bool[np.ndarray, "H W"]:
     for path, mask in zip(paths, masks, strict=True):
         if mask.shape != masks[0].shape:
             raise ImageError(
@@ -187,8 +216,9 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
             note=found.note,
         )
     else:
-        pixels, colour_lost = read_raster(stream, name, head, channels)
-        image = Radiograph(pixels, name, in_colour=colour_lost)
+        raster = read_raster(stream, name, head, channels)
+        note = f"holds {raster.frames} frames, of which the first was read" if raster.frames > 1 else ""
+        image = Radiograph(raster.pixels, name, in_colour=raster.colour_lost, note=note)
     return _with_channels(image, channels)
 
 
@@ -205,16 +235,6 @@ def _with_channels(image: Radiograph, channels: int) -> Radiograph:
 def luma(pixels: Float[np.ndarray, "3 H W"]) -> Float[np.ndarray, "1 H W"]:
     """Grey of RGB, ITU-R 601."""
     return grey(pixels)[None]
-
-
-def _foreground(path: Path) -> Bool[np.ndarray, "H W"]:
-    with _opened(path) as stream:
-        head = _head(stream, str(path))
-        if path.suffix.lower() in DICOM_SUFFIXES or is_dicom(head):
-            from multimix.io.dicom.mask import read_dicom_levels
-
-            return foreground(*read_dicom_levels(stream, str(path)), str(path))
-        return foreground(*read_levels(stream, str(path), head), str(path))
 
 
 def _read_jsrt(stream: Stream, name: str) -> Float[np.ndarray, "1 H W"]:

@@ -14,7 +14,7 @@ from multimix.errors import ImageError
 from multimix.io.limits import Stream, check_size, explained
 
 if TYPE_CHECKING:
-    from tifffile import TiffPage
+    from tifffile import TiffFile, TiffPage
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How TIFF and BigTIFF begin."""
@@ -36,6 +36,8 @@ class Tiff:
     """Whether tifffile wrote a bool array, True as 1, and called 0 white all the same."""
     inverted_by_imagej: bool
     """Whether ImageJ wrote it to be shown with an inverting look-up table."""
+    frames: int = 1
+    """Images of the first one's size; smaller copies are not counted."""
 
 
 def look(stream: Stream, name: str) -> Tiff | None:
@@ -56,6 +58,7 @@ def look(stream: Stream, name: str) -> Tiff | None:
                 deep=b"+" in head or int(page.compression) not in _BY_PILLOW or _is_deep(page),
                 one_bit_by_tifffile=page.bitspersample == 1 and str(page.software).startswith("tifffile"),
                 inverted_by_imagej=white_is_zero and str(page.description).startswith("ImageJ="),
+                frames=_frames(file, page),
             )
     except Exception:  # damaged in one of many ways
         stream.seek(0)
@@ -64,6 +67,13 @@ def look(stream: Stream, name: str) -> Tiff | None:
     if found.deep:
         check_size(name, *found.size)
     return found
+
+
+def _frames(file: "TiffFile", page: "TiffPage") -> int:
+    try:
+        return max(1, file.series[0].size // page.size)
+    except Exception:  # of a layout that tifffile does not know: its first page is read all the same
+        return 1
 
 
 def read_deep(stream: Stream, name: str) -> tuple[Num[np.ndarray, "..."], int | None]:

@@ -19,9 +19,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from multimix.networks.focus import gate, seen, seen_gradient
 from multimix.networks.layers import EPSILON, SLOPE
-from multimix.networks.model import Block, MultiMix
+from multimix.networks.model import MultiMix
 from multimix.networks.outputs import ModelOutput
+from multimix.networks.parts import Block
 
 HUGE = 1e30
 """A number above zero times this is above 1. The slope of a rectifier so clipped is a fifth faster than a choice."""
@@ -44,20 +46,36 @@ class ExplicitMultiMix(MultiMix):
         return self._answer(images)
 
     def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
+        features, tape = self._encode(images)
+        location = self._location(features)
+        if not self.focus or location is None:
+            logits, gradient = self._backward(features, tape, location)
+            return logits, location, features, gradient.abs()
+        opened = gate(location, (images.shape[-2], images.shape[-1]))
+        logits, gradient = self._backward(*self._encode(seen(images, opened)), F.avg_pool2d(location, 2))
+        return logits, location, features, seen_gradient(gradient, opened).abs()
+
+    def _encode(self, images: Tensor) -> tuple[list[Tensor], list[list[Step]]]:
+        """The output of every block, and what its gradient needs."""
         features, tape = list[Tensor](), list[list[Step]]()
-        x = images
         for block in self.encoder.blocks:
             x, steps = _block(block, pool(features[-1]) if features else images)
             features.append(x)
             tape.append(steps)
-        logits, location = self._classes(x)
-        gradient = self._head_gradient(logits, x, location)
+        return features, tape
+
+    def _backward(
+        self, features: list[Tensor], tape: list[list[Step]], location: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Class logits, and the gradient of the winner with respect to what was encoded."""
+        logits = self.head(features[-1], location)
+        gradient = self._head_gradient(logits, features[-1], location)
         for depth in reversed(range(len(tape))):
             for step in reversed(tape[depth]):
                 gradient = _step_gradient(step, gradient)
             if depth > 0:
                 gradient = pool_gradient(features[depth - 1], gradient)
-        return logits, location, features, gradient.abs()
+        return logits, gradient
 
     def _head_gradient(self, logits: Tensor, deepest: Tensor, location: Tensor | None) -> Tensor:
         """The gradient of the winning logit to the deepest features."""

@@ -16,125 +16,12 @@ from torch import Generator, Tensor, nn
 
 from multimix.config import WIDTHS
 from multimix.errors import UsageError
-from multimix.networks.layers import (
-    PIXELS_AT_ONCE,
-    channels_last,
-    convolve,
-    dropout,
-    is_channels_last,
-    normalise,
-    pool,
-    upsample_and_join,
-)
+from multimix.networks.focus import gate, seen
+from multimix.networks.layers import PIXELS_AT_ONCE, channels_last, upsample_and_join
 from multimix.networks.outputs import ModelOutput, TaskLogits
+from multimix.networks.parts import ClassificationHead, Decoder, Encoder, Guide, SaliencyBridge
 from multimix.networks.saliency import input_gradient
 from multimix.weights.file import UNFIT, ModelSpec, WeightsFile, not_weights, read_weights
-
-
-class Block(nn.Module):
-    """[conv 3x3, InstanceNorm, LeakyReLU 0.2] twice, then dropout.
-
-    Paper: supplement, Tables 1 and 2, block.
-    """
-
-    def __init__(self, inputs: int, outputs: int, p: float):
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1)
-        self.p = p
-
-    def forward(self, x: Tensor, rng: Generator | None = None) -> Tensor:
-        """(B inputs H W) -> (B outputs H W)."""
-        x = normalise(convolve(x, self.conv1))
-        return dropout(normalise(convolve(x, self.conv2)), self.p, rng)
-
-
-class Encoder(nn.Module):
-    """Five blocks with 2x2 max-pooling between them.
-
-    Paper: supplement, Table 1, encoder.
-    """
-
-    def __init__(self, channels: int, widths: Sequence[int], p: float):
-        super().__init__()
-        inputs = (channels, *widths[:-1])
-        self.blocks = nn.ModuleList(Block(i, o, p) for i, o in zip(inputs, widths, strict=True))
-        self.p = p
-
-    def forward(
-        self, x: Tensor, rng: Generator | None = None, *, first: Tensor | None = None
-    ) -> list[Tensor]:
-        """(B C H W) -> the output of every block, fine to coarse; the last is (B 256 H/16 W/16).
-
-        Blocks compute in the layout of `x`, see `layers`; pools and skips are channels-last, where they are fast.
-        `first` is what the first block gives without dropout: the widest maps, which need not be computed again.
-        """
-        exact, features = not is_channels_last(x), list[Tensor]()
-        for block in self.blocks:
-            if features:
-                x = pool(features[-1])
-                x = x.contiguous() if exact else x
-            known = None if features else first
-            features.append(channels_last(block(x, rng) if known is None else dropout(known, self.p, rng)))
-        return features
-
-
-class ClassificationHead(nn.Module):
-    """2x2 max-pool, global average pool, fully connected.
-
-    Paper: supplement, Table 1, classification branch.
-    """
-
-    def __init__(self, width: int, classes: int):
-        super().__init__()
-        self.linear = nn.Linear(width, classes)
-
-    def forward(self, deepest: Tensor, location: Tensor | None = None) -> Tensor:
-        """(B width h w) -> logits (B K); with `location` (B S h w) the mean is taken where the structures lie."""
-        if location is not None:
-            # Masks alone teach where to look: a class loss would learn to look where its shortcuts are.
-            where = location.detach().sigmoid().amax(dim=1, keepdim=True)
-            return self.linear((deepest * where).sum(dim=(2, 3)) / where.sum(dim=(2, 3)))
-        # A 16 x 16 image has a 1 x 1 map here, which a 2 x 2 pool would empty.
-        pooled = F.max_pool2d(deepest, 2) if min(deepest.shape[-2:]) >= 2 else deepest
-        return self.linear(pooled.mean(dim=(2, 3)))
-
-
-class SaliencyBridge(nn.Module):
-    """Image and saliency, resized to the first decoder stage.
-
-    Paper: supplement, Table 2, saliency bridge.
-    """
-
-    def forward(self, images: Tensor, saliency: Tensor) -> Tensor:
-        """(B C H W) twice -> (B 2C H/8 W/8)."""
-        size = (images.shape[-2] // 8, images.shape[-1] // 8)
-        both = torch.cat([images, saliency], dim=1)
-        return F.interpolate(both, size, mode="bilinear", align_corners=True)
-
-
-class Decoder(nn.Module):
-    """Four stages: upsample, concatenate the skip (and, first, the bridge), block; then a 1x1 convolution.
-
-    Paper: supplement, Table 2, decoder.
-    """
-
-    def __init__(self, structures: int, widths: Sequence[int], bridge_channels: int, p: float):
-        super().__init__()
-        stages = list(zip(widths[:0:-1], widths[-2::-1], strict=True))  # (coarse, skip), coarse to fine
-        extra = [bridge_channels] + [0] * (len(stages) - 1)
-        self.blocks = nn.ModuleList(
-            Block(coarse + skip + more, skip, p) for (coarse, skip), more in zip(stages, extra, strict=True)
-        )
-        self.last = nn.Conv2d(widths[0], structures, 1)
-
-    def forward(self, features: list[Tensor], bridge: Tensor | None, rng: Generator | None = None) -> Tensor:
-        """Encoder features and the bridge (B 2C H/8 W/8) or None -> mask logits (B S H W)."""
-        x = features[-1]
-        for skip, block in zip(features[-2::-1], self.blocks, strict=True):
-            others = [skip] if bridge is None else [skip, channels_last(bridge)]
-            x, bridge = block(upsample_and_join(x, *others), rng), None
-        return self.last(x)
 
 
 class MultiMix(nn.Module):
@@ -142,7 +29,9 @@ class MultiMix(nn.Module):
 
     Images are (B C H W), float, in [0, 1], H and W divisible by 16. `bridge=False` leaves the bridge out
     and its two channels per image channel with it (the paper's UMTL rows). `locate=True` adds the way back: a coarse
-    map of the structures, from the deepest features, inside which the classification head pools.
+    map of the structures, from the deepest features, inside which the classification head pools. `focus=True`, with
+    `locate`, shows the classifier the image inside that map alone (see `focus`; two passes of the encoder).
+    `guide=True`, with `bridge`, has the saliency enter every stage of the decoder, scaled.
 
     By default the network of arXiv:2010.14731, with its 1,965,155 parameters.
     """
@@ -157,15 +46,26 @@ class MultiMix(nn.Module):
         p: float = 0.25,
         bridge: bool = True,
         locate: bool = False,
+        focus: bool = False,
+        guide: bool = False,
     ):
         super().__init__()
+        if (focus and not locate) or (guide and not bridge):
+            raise UsageError(
+                "MultiMix: focus needs locate, and guide needs bridge. Switch both on, or neither."
+            )
         # Parameters made under inference mode could not take part in the saliency's backward pass.
         with torch.inference_mode(False):
             self.encoder = Encoder(channels, widths, p)
             self.head = ClassificationHead(widths[-1], classes)
             self.bridge = SaliencyBridge() if bridge else None
             self.decoder = Decoder(structures, widths, 2 * channels if bridge else 0, p)
-            self.locate = nn.Conv2d(widths[-1], structures, 1) if locate else None
+            # With focus twice as fine: of the two deepest stages.
+            self.locate = (
+                nn.Conv2d(sum(widths[-2:] if focus else widths[-1:]), structures, 1) if locate else None
+            )
+            self.guide = Guide(channels, widths) if guide else None
+        self.focus = focus
         self.channels = channels
         self.p = p
 
@@ -200,6 +100,8 @@ class MultiMix(nn.Module):
             p=spec.dropout,
             bridge=spec.bridge,
             locate=spec.locate,
+            focus=spec.focus,
+            guide=spec.guide,
         )
 
     def train(self, mode: bool = True) -> "MultiMix":
@@ -217,9 +119,15 @@ class MultiMix(nn.Module):
     def classify(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
     ) -> Float[Tensor, "B K"]:
-        """Class logits alone: encoder and head, no decoder, no saliency."""
+        """Class logits alone: no decoder, no saliency; one pass of the encoder, with focus two."""
         self._check(images)
-        return self._classes(self.encoder(channels_last(images), rng)[-1])[0]
+        images = channels_last(images)
+        if self.focus:
+            with torch.no_grad():  # classes do not teach where the structures are
+                features = self.encoder(images)
+        else:
+            features = self.encoder(images, rng)
+        return self._seen_classes(images, features, self._location(features), rng)
 
     def segment(
         self, images: Float[Tensor, "B C H W"], rng: Generator | None = None
@@ -228,20 +136,22 @@ class MultiMix(nn.Module):
         return self.answer(images, rng).masks
 
     def answer(self, images: Float[Tensor, "B C H W"], rng: Generator | None = None) -> TaskLogits:
-        """Classes and masks from one pass; a model without a bridge computes no saliency."""
+        """Classes and masks; a model without a bridge computes no saliency."""
         self._check(images)
         images = channels_last(images)
+        saliency = None
         if self.bridge is None:
-            features, bridge = self.encoder(images, rng), None
-            classes, location = self._classes(features[-1])
+            features = self.encoder(images, rng)
+            location = self._location(features)
+            classes = self._seen_classes(images, features, location, rng)
         else:
             classes, location, features, saliency = self._explain(images)
-            bridge = self.bridge(images, saliency)
             if rng is not None and self.p > 0:
                 # The saliency is taken with dropout off, the features with dropout on: two passes.
                 features = self.encoder(images, rng, first=features[0])
-                classes, location = self._classes(features[-1])
-        return TaskLogits(classes, self.decoder(features, bridge, rng), location)
+                location = self._location(features)
+                classes = self._seen_classes(images, features, location, rng)
+        return TaskLogits(classes, self._masks(images, features, saliency, rng), location)
 
     def guided(
         self, images: Float[Tensor, "B C H W"], maps: Sequence[Float[Tensor, "B C H W"]]
@@ -256,10 +166,10 @@ class MultiMix(nn.Module):
                 "This network has no bridge, so no map guides its masks. Name a method that has one."
             )
         features = self.encoder(images)
-        return [self.decoder(features, self.bridge(images, given)) for given in maps]
+        return [self._masks(images, features, given) for given in maps]
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> ModelOutput:
-        """Everything, dropout off, in one pass over the encoder; also under `torch.inference_mode()`.
+        """Everything, dropout off; also under `torch.inference_mode()`. One pass of the encoder, with focus two.
 
         Without gradients a CPU answers a few images at a time: faster, and in the memory of those few.
         """
@@ -278,23 +188,45 @@ class MultiMix(nn.Module):
 
     def _answer(self, images: Tensor) -> ModelOutput:
         class_logits, _, features, saliency = self._explain(images)
-        bridge = self.bridge(images, saliency) if self.bridge is not None else None
-        return ModelOutput(class_logits, self.decoder(features, bridge), saliency)
+        return ModelOutput(class_logits, self._masks(images, features, saliency), saliency)
 
-    def _classes(self, deepest: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Class logits and the coarse map inside which they were pooled."""
-        location = self.locate(deepest) if self.locate is not None else None
-        return self.head(deepest, location), location
+    def _masks(
+        self, images: Tensor, features: list[Tensor], saliency: Tensor | None, rng: Generator | None = None
+    ) -> Tensor:
+        """Mask logits (B S H W); the saliency is heard where there is a bridge."""
+        if self.bridge is None or saliency is None:
+            return self.decoder(features, None, rng)
+        bridge = self.bridge(images, saliency)
+        if self.guide is None:
+            return self.decoder(features, bridge, rng)
+        return self.decoder(features, bridge, rng, guide=self.guide(saliency))
+
+    def _location(self, features: list[Tensor]) -> Tensor | None:
+        """Coarse map of the structures, logits: (B S H/16 W/16), with focus (B S H/8 W/8)."""
+        if self.locate is None:
+            return None
+        return self.locate(upsample_and_join(features[-1], features[-2]) if self.focus else features[-1])
+
+    def _seen_classes(
+        self, images: Tensor, features: list[Tensor], location: Tensor | None, rng: Generator | None = None
+    ) -> Tensor:
+        """Class logits of the whole image's features, or, with focus, of what it shows inside the coarse map."""
+        if not self.focus or location is None:
+            return self.head(features[-1], location)
+        shown = seen(images, gate(location, (images.shape[-2], images.shape[-1])))
+        return self.head(self.encoder(shown, rng)[-1], F.avg_pool2d(location, 2))
 
     def _explain(self, images: Tensor) -> tuple[Tensor, Tensor | None, list[Tensor], Tensor]:
-        """Class logits, coarse map, encoder features and saliency, dropout off, all from one forward pass."""
+        """Class logits, coarse map, the whole image's features, and saliency; dropout off."""
         # A network that does not learn leaves no graph behind, or backward would seem to work.
         training = torch.is_grad_enabled() and not torch.is_inference_mode_enabled() and self._learns()
         with torch.inference_mode(False), torch.enable_grad():
             # An inference tensor cannot enter a graph; its copy made here can.
             leaf = (images.clone() if images.is_inference() else images.detach()).requires_grad_()
-            features = self.encoder(leaf)
-            class_logits, location = self._classes(features[-1])
+            with torch.set_grad_enabled(training or not self.focus):
+                features = self.encoder(leaf)
+                location = self._location(features)
+            class_logits = self._seen_classes(leaf, features, location)
             saliency = input_gradient(class_logits, leaf, keep_graph=training)
         if not training:
             class_logits, features = class_logits.detach(), [f.detach() for f in features]

@@ -39,7 +39,7 @@ class Answerer:
         return cls(predictor, algorithm_of(predictor.backend.digest), force)
 
     def answer(self, queue: Queue, rows: Sequence[Row]) -> None:
-        """Move received rows on to answered, failed or ignored.
+        """Move received rows on to answered, skipped, failed or ignored.
 
         One pass of the network for all. Where that goes wrong each is tried alone, so that one image cannot
         take others with it. Raises MultimixError where results cannot be written.
@@ -76,7 +76,8 @@ class Answerer:
     def _write(self, queue: Queue, image: "_Image", prediction: Prediction) -> None:
         if prediction.rejected and not self.force:
             reason = f"rejected: {prediction.rejection}; check the image, or use --force"
-            _fail(queue, image.row, ImageError(reason))
+            log.info("image %s skipped; see `multimix pacs status`", image.row.uid)
+            queue.skip(image.row.uid, reason)
             return
         try:
             objects = answer_objects(image.dataset, prediction, image.radiograph.pixels, self.algorithm)

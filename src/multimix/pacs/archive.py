@@ -1,15 +1,18 @@
 """An archive that speaks DICOMweb: QIDO finds images, WADO brings them, STOW stores the results (PS3.18 10).
 
 What goes wrong is told apart by asking a small question afterwards: an archive that does not answer that one
-either is down (Unavailable); one that does has refused this image (Refused).
+either is down (Unavailable); one that does has refused this image (Refused). No answer may be larger, after
+decompression, or take longer than is allowed: `wire`.
 """
 
-import io
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from email.message import Message
 from functools import partial
+from io import BytesIO
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -20,8 +23,10 @@ from pydicom.dataset import Dataset
 
 from multimix.errors import UsageError
 from multimix.io.dicom.header import is_ours
+from multimix.io.dicom.read import read_header
 from multimix.pacs.config import Credentials, DicomWebConfig, is_loopback
-from multimix.pacs.outcomes import Image, Refused, Result, Unavailable, is_uid, too_large
+from multimix.pacs.outcomes import Image, Refused, Result, Skipped, Unavailable, is_uid, too_large, too_slow
+from multimix.pacs.wire import TooLarge, TooSlow, Wire
 
 PAGE = 500
 """Answers to one question of a search."""
@@ -29,9 +34,16 @@ TIMEOUT = (5.0, 60.0)
 """Seconds to wait for a connection, and for the next bytes of an answer."""
 RESCAN_SECONDS = 3600.0
 """How long a study whose number of instances stays the same is taken to hold no new image."""
+MAX_SEARCH_BYTES = 32_000_000
+"""Largest answer to one question of a search; what is made of it takes ten times as much memory."""
+PROBE_SECONDS = 15.0
+"""Longest time for the small question."""
 
-_CLOSED = {401, 403, 407, 408, 425, 429, 502, 503, 504, 507}
-"""Status codes that say nothing about the image: credentials, too many requests, gateways, no space."""
+_DOUBTFUL = {401, 403, 407, 408, 425, 429, 502, 503, 504, 507}
+"""Status codes that may say nothing about the image: credentials, too many requests, gateways, no space."""
+_ANY_SYNTAX = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
+_FRAME = 65536
+"""Bytes of an answer beside those of the object in it."""
 _IMAGES = (
     "1.2.840.10008.5.1.4.1.1.1",  # CR, DX, mammography, intra-oral
     "1.2.840.10008.5.1.4.1.1.7",  # secondary capture, one frame or several
@@ -45,9 +57,15 @@ class Archive:
     """One archive; source of images and sink of results. Not for several threads."""
 
     def __init__(
-        self, config: DicomWebConfig, credentials: Credentials, max_bytes: int, force: bool = False
+        self,
+        config: DicomWebConfig,
+        credentials: Credentials,
+        max_bytes: int,
+        max_seconds: float = 60.0,
+        captures: bool = False,
     ) -> None:
-        """Nothing is sent yet; `force` takes captures of anything.
+        """Nothing is sent yet. `max_bytes` of one object, `max_seconds` of one exchange; `captures` takes those of
+        anything.
 
         UsageError where credentials would travel in the clear.
         """
@@ -58,15 +76,17 @@ class Archive:
                 f"dicomweb.url: {config.url} would carry the credentials in the clear, expected https://. Use TLS, or "
                 "set dicomweb.plain_http: true where the network is encrypted by other means."
             )
-        self._config, self._max_bytes, self._force = config, max_bytes, force
+        self._config, self._max_bytes, self._captures = config, max_bytes, captures
+        self._wire = Wire(max_bytes + _FRAME, max_seconds)
         self._session = requests.Session()
+        self._session.mount("https://", self._wire)
+        self._session.mount("http://", self._wire)
+        self._session.max_redirects = 3
         self._session.auth = _Auth(credentials)
         self._session.verify = config.ca_file or True
         self._session.trust_env = not local  # a proxy of the environment is no way to this machine
-        self._session.hooks["response"].append(self._check_length)
-        self._client = DICOMwebClient(
-            config.url.rstrip("/"), session=self._session, timeout=TIMEOUT, permissive_uid=True
-        )
+        self._url = config.url.rstrip("/")
+        self._client = DICOMwebClient(self._url, session=self._session, timeout=TIMEOUT, permissive_uid=True)
         self._client.set_http_retry_params(retry=False)  # the queue retries, and survives a kill
         self._seen: dict[str, tuple[int, float]] = {}
 
@@ -93,21 +113,25 @@ class Archive:
             self._seen[study] = (instances, time.monotonic())
 
     def retrieve(self, image: Image) -> bytes:
-        """The image as a DICOM file, in the transfer syntax it is stored in. Raises Unavailable or Refused."""
+        """The image as a DICOM file, byte for byte as the archive hands it out.
+
+        Raises Unavailable, Refused, or Skipped where it says too little to be taken.
+        """
+        url = f"{self._url}/studies/{image.study}/series/{image.series}/instances/{image.uid}"
         with self._explained():
-            dataset = self._client.retrieve_instance(image.study, image.series, image.uid)
-            if dataset.get("SOPInstanceUID") != image.uid or dataset.get("StudyInstanceUID") != image.study:
+            response = self._session.get(url, headers=_ANY_SYNTAX, timeout=TIMEOUT)
+            response.raise_for_status()
+            data = _only_part(response.headers.get("Content-Type", ""), response.content)
+            if len(data) > self._max_bytes:
+                raise Refused(too_large(len(data), self._max_bytes), final=True)
+            header = read_header(BytesIO(data), image.uid)
+            if header.get("SOPInstanceUID") != image.uid or header.get("StudyInstanceUID") != image.study:
                 raise Refused("the archive handed out another object than was asked for", final=True)
-            if not self._force and _could_be_anything(dataset):
-                raise Refused(
-                    "a secondary capture that does not say which part of the body it shows; use --force",
-                    final=True,
+            if not self._captures and _could_be_anything(header):
+                raise Skipped(
+                    "a secondary capture that does not say which part of the body it shows; use --force"
                 )
-            buffer = io.BytesIO()
-            dataset.save_as(buffer, enforce_file_format=True)
-        if buffer.tell() > self._max_bytes:
-            raise Refused(too_large(buffer.tell(), self._max_bytes), final=True)
-        return buffer.getvalue()
+        return data
 
     # Sink
 
@@ -123,8 +147,8 @@ class Archive:
         stored = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence", [])}
         for item in answer.get("FailedSOPSequence", []):
             reason = int(item.get("FailureReason") or 0)
-            if 0xA700 <= reason <= 0xA7FF:  # PS3.4 B.2.3
-                raise Unavailable(f"the archive is out of resources (failure reason {reason:04X})")
+            if reason == 0x0124 or 0xA700 <= reason <= 0xA7FF:  # PS3.4 B.2.3: no rights, out of resources
+                raise Refused(f"the archive gives failure reason {reason:04X}", doubtful=True)
         return stored or self.present(results)  # some archives answer a success with no body
 
     def _holds(self, result: Result) -> bool:
@@ -189,7 +213,7 @@ class Archive:
     # Trouble
 
     def _ask(self, question: Callable[[], _Answer]) -> _Answer:
-        with self._explained():
+        with self._explained(), self._wire.limited(MAX_SEARCH_BYTES, self._wire.seconds):
             return question()
 
     @contextmanager
@@ -197,21 +221,27 @@ class Archive:
         """Turn whatever a request raises into Unavailable or Refused, without a word of the answer's body."""
         try:
             yield
-        except (Unavailable, Refused):
+        except (Unavailable, Refused, Skipped):
             raise
         except requests.HTTPError as error:
-            code = error.response.status_code if error.response is not None else 0
+            answer = error.response
+            code = 0 if answer is None else answer.status_code
             reason = f"HTTP {code}"
             if code in (401, 403):
                 reason += ", the archive refuses the credentials"
-            if code in _CLOSED:
-                raise Unavailable(reason) from error
-            if code >= 500:
+            doubtful = code in _DOUBTFUL
+            if doubtful or code >= 500:
                 self._probe(reason)
-            raise Refused(reason, final=code in (404, 410)) from error
+            after = 0.0 if answer is None else _seconds(answer.headers.get("Retry-After", ""))
+            raise Refused(reason, final=code in (404, 410), doubtful=doubtful, after=after) from error
+        except TooLarge as error:
+            raise Refused(too_large(error.size, error.limit), final=True) from error
+        except TooSlow as error:
+            self._probe(_kind(error))
+            raise Refused(too_slow(error.seconds), doubtful=True) from error
         except requests.RequestException as error:
             self._probe(_kind(error))
-            raise Refused(f"the connection broke ({_kind(error)})") from error
+            raise Refused(f"the connection broke ({_kind(error)})", doubtful=True) from error
         except Exception as error:  # the parsers of answers raise anything on a damaged one
             self._probe(_kind(error))
             raise Refused(f"the answer cannot be read ({_kind(error)})") from error
@@ -219,20 +249,14 @@ class Archive:
     def _probe(self, reason: str) -> None:
         """Raise Unavailable unless the archive answers a small question."""
         try:
-            self._client.search_for_studies(limit=1)
+            with self._wire.limited(MAX_SEARCH_BYTES, PROBE_SECONDS):
+                self._client.search_for_studies(limit=1)
+        except TooLarge:  # it ignores the limit, but it answers
+            return
         except Exception as error:
             raise Unavailable(
                 f"{self._config.url}: {reason}; check the address, and that the archive runs"
             ) from error
-
-    def _check_length(self, response: requests.Response, *_: Any, **__: Any) -> None:
-        """Refuse a body that says it is too large before it is read."""
-        length = 0
-        with suppress(ValueError):
-            length = int(response.headers.get("Content-Length", 0))
-        if length > self._max_bytes:
-            response.close()
-            raise Refused(too_large(length, self._max_bytes), final=True)
 
 
 class _Auth(requests.auth.AuthBase):
@@ -248,6 +272,25 @@ class _Auth(requests.auth.AuthBase):
             user, password = self._credentials.user.encode(), self._credentials.password.encode()
             return requests.auth.HTTPBasicAuth(user, password)(request)
         return request
+
+
+def _only_part(kind: str, body: bytes) -> bytes:
+    """The first part of a multipart body (RFC 2046 5.1), or the body where some archives send it bare (CP 2040).
+
+    ValueError where there is none.
+    """
+    message = Message()
+    message["Content-Type"] = kind
+    if message.get_content_maintype() != "multipart":
+        return body
+    marker = b"--" + str(message.get_boundary(failobj="")).encode("latin-1", "replace")
+    begin = body.index(b"\r\n\r\n", body.index(marker)) + 4
+    return body[begin : body.index(b"\r\n" + marker, begin)]
+
+
+def _seconds(text: str) -> float:
+    """Retry-After (RFC 9110 10.2.3) where it is a number of seconds, else 0."""
+    return float(text) if re.fullmatch("[0-9]{1,6}", text.strip()) else 0.0
 
 
 def _value(item: dict[str, Any], tag: str) -> str:

@@ -139,7 +139,9 @@ class PacsConfig:
     queue: str = "pacs-queue"
     """Folder of the queue and of what waits in it."""
     max_megabytes: int = 256
-    """Size of the largest image object that is taken."""
+    """Size of the largest image object that is taken; an answer of the archive is not read further."""
+    max_seconds: float = 60.0
+    """Longest time for one exchange with the archive, such as the retrieval of an image."""
     dicomweb: DicomWebConfig = field(default_factory=DicomWebConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
     peer: PeerConfig = field(default_factory=PeerConfig)
@@ -148,6 +150,7 @@ class PacsConfig:
     def __post_init__(self) -> None:
         require(bool(self.queue), "queue", "a folder", self.queue)
         require(self.max_megabytes >= 1, "max_megabytes", "at least 1", self.max_megabytes)
+        require(self.max_seconds > 0, "max_seconds", "seconds > 0", self.max_seconds)
 
     def check(self) -> None:
         """Raise UsageError unless images can come in and results go out."""

@@ -20,9 +20,23 @@ class Refused(Exception):
     The message says why and holds no patient data.
     """
 
-    def __init__(self, reason: str, final: bool = False) -> None:
+    def __init__(
+        self, reason: str, final: bool = False, *, doubtful: bool = False, after: float = 0.0
+    ) -> None:
+        """`doubtful`: a part of the archive may be at fault (no space, no rights, too busy) and not the image.
+
+        `after`: seconds that the archive asked to be left alone with it.
+        """
         super().__init__(reason)
-        self.final = final
+        self.final, self.doubtful, self.after = final, doubtful, after
+
+
+class Skipped(Exception):
+    """An image that nobody wants an answer to, such as a lateral view; the message says why."""
+
+
+class Stopped(BaseException):
+    """The worker is told to end while it waits for somebody; what it waits for is asked for again next time."""
 
 
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -69,3 +83,8 @@ class Sink(Protocol):
 def too_large(found: int, limit: int) -> str:
     """The reason why an object of `found` bytes is not taken."""
     return f"too large: {found / 1e6:.1f} MB, at most {limit / 1e6:.0f} MB are taken; raise max_megabytes"
+
+
+def too_slow(seconds: float) -> str:
+    """The reason why an exchange was given up."""
+    return f"too slow: not over after {seconds:g} s; raise max_seconds"

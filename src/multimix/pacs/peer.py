@@ -15,7 +15,7 @@ TIMEOUT = 60.0
 """Seconds to wait for an answer."""
 
 _BUSY = {0x0124, *range(0xA700, 0xA800)}
-"""Not authorised, out of resources: the peer's state, not the image's (PS3.4 B.2.3)."""
+"""Not authorised, out of resources: the image's fault or the peer's (PS3.4 B.2.3)."""
 _STORED = {0x0000, 0x0111, 0xB000, 0xB006, 0xB007}
 """Success, a duplicate of what is there, and success with a warning."""
 
@@ -51,7 +51,10 @@ class Peer:
             for uid, dataset in objects.items():
                 status = self._send(association, dataset)
                 if status in _BUSY:
-                    raise Unavailable(f"{self._name}: C-STORE status {status:04X}")
+                    self._probe(association, f"C-STORE status {status:04X}")
+                    raise Refused(
+                        f"C-STORE of {dataset.SOPClassUID.name}: status {status:04X}", doubtful=True
+                    )
                 if status not in _STORED:
                     raise Refused(f"C-STORE of {dataset.SOPClassUID.name} ended with status {status:04X}")
                 confirmed.add(uid)
@@ -71,6 +74,15 @@ class Peer:
         if "Status" not in status:
             raise Unavailable(f"{self._name}: no answer to C-STORE")
         return int(status.Status)
+
+    def _probe(self, association: Association, reason: str) -> None:
+        """Raise Unavailable unless the peer answers C-ECHO."""
+        try:
+            answer = association.send_c_echo()
+        except (RuntimeError, ValueError) as error:
+            raise Unavailable(f"{self._name}: {reason}") from error
+        if answer.get("Status") != 0x0000:
+            raise Unavailable(f"{self._name}: {reason}")
 
     @contextmanager
     def _association(self, kinds: Sequence[str]) -> Iterator[Association]:

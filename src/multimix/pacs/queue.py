@@ -1,6 +1,7 @@
 """The queue on disk: one row per radiograph, so that a kill at any moment loses nothing.
 
     found ─ received ─ answered ─ sent        the way of an image that can be answered
+    skipped                                   no image to answer, such as a lateral view; with the reason
     ignored                                   an answer of this program that came back as if it were an image
     failed                                    with the reason; the others go on
 
@@ -34,6 +35,8 @@ CREATE TABLE IF NOT EXISTS results (uid TEXT PRIMARY KEY, image TEXT NOT NULL) W
 CREATE INDEX IF NOT EXISTS by_image ON results (image);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+AGAIN = ("found", "failed", "skipped")
+"""States of an image whose bytes are taken in."""
 BUSY = "another `multimix pacs run` works on this queue. Stop it, or give this one its own --queue."
 
 
@@ -100,11 +103,11 @@ class Queue(QueueView):
     def receive(self, image: Image, data: bytes) -> bool:
         """Keep the bytes of an image as received; False where it is further than that already.
 
-        When this returns the image is on the disk. A failed one gets another chance. Raises MultimixError
+        When this returns the image is on the disk. A failed or skipped one gets another chance. Raises MultimixError
         where it cannot be written.
         """
         with self._lock:
-            if (row := self.row(image.uid)) is not None and row.state not in ("found", "failed"):
+            if (row := self.row(image.uid)) is not None and row.state not in AGAIN:
                 return False
             if self.is_result(image.uid):
                 return False
@@ -122,23 +125,25 @@ class Queue(QueueView):
 
     # Along the queue
 
-    def due(self, state: str, limit: int) -> list[Row]:
-        """Rows in `state` whose time has come, the ones that wait longest first."""
-        return self._rows(
-            "WHERE state = ? AND due <= ? ORDER BY due, added LIMIT ?", state, time.time(), limit
-        )
+    def due(self, state: str, limit: int, before: float | None = None) -> list[Row]:
+        """Rows in `state` whose time has come, the ones that wait longest first.
+
+        `before`: when it must have come, seconds since 1970; now where it is left out.
+        """
+        moment = time.time() if before is None else before
+        return self._rows("WHERE state = ? AND due <= ? ORDER BY due, added LIMIT ?", state, moment, limit)
 
     def try_on(self, uid: str) -> None:
         """Count an attempt before it begins, for steps that could take the whole process down."""
         with self._change() as db:
             db.execute("UPDATE images SET attempts = attempts + 1 WHERE uid = ?", (uid,))
 
-    def take_back(self, uid: str) -> None:
-        """The attempt that `try_on` counted ended for a reason that is not the image's."""
+    def take_back(self, row: Row) -> None:
+        """The attempt that `try_on` counted ended for a reason that is not the image's; it is where `row` was."""
         with self._change() as db:
             db.execute(
-                "UPDATE images SET attempts = attempts - 1 WHERE uid = ? AND state = 'received' AND attempts > 0",
-                (uid,),
+                "UPDATE images SET attempts = ? WHERE uid = ? AND state = ?",
+                (row.attempts, row.uid, row.state),
             )
 
     def answered(self, uid: str, results: Sequence[str]) -> None:
@@ -158,24 +163,30 @@ class Queue(QueueView):
         """Give an image up; its files are removed."""
         self._finish(uid, "failed", reason)
 
+    def skip(self, uid: str, reason: str) -> None:
+        """Leave an image that nobody wants an answer to."""
+        self._finish(uid, "skipped", reason)
+
     def ignore(self, uid: str, reason: str) -> None:
         """Leave an image that is an answer itself."""
         self._finish(uid, "ignored", reason)
 
-    def put_off(self, uid: str, reason: str, seconds: float) -> None:
-        """Count a failed attempt; the next is due in so many seconds."""
+    def put_off(self, uid: str, reason: str, seconds: float, attempts: int) -> None:
+        """So many attempts have failed; the next is due in so many seconds."""
         now = time.time()
         with self._change() as db:
             db.execute(
-                "UPDATE images SET attempts = attempts + 1, reason = ?, due = ?, changed = ? WHERE uid = ?",
-                (reason, now + seconds, now, uid),
+                "UPDATE images SET attempts = ?, reason = ?, due = ?, changed = ? WHERE uid = ?",
+                (attempts, reason, now + seconds, now, uid),
             )
 
-    def retry_failed(self) -> int:
-        """Failed images become found, to be fetched again; returns how many."""
+    def retry(self, *states: str) -> int:
+        """Images in these states, failed or skipped, become found, to be fetched again; returns how many."""
+        marks = ", ".join("?" * len(states))
         with self._change() as db:
             return db.execute(
-                "UPDATE images SET state = 'found', reason = '', attempts = 0, due = 0 WHERE state = 'failed'"
+                f"UPDATE images SET state = 'found', reason = '', attempts = 0, due = 0 WHERE state IN ({marks})",
+                states,
             ).rowcount
 
     # Inside

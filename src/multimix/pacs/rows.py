@@ -11,7 +11,7 @@ from multimix.errors import MultimixError, UsageError
 from multimix.pacs.outcomes import Image, Result
 
 WAITING = ("found", "received", "answered")
-DONE = ("sent", "ignored", "failed")
+DONE = ("sent", "skipped", "ignored", "failed")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Row:
     series: str
     state: str
     reason: str
-    """Why it failed, or why it is being tried again; empty otherwise."""
+    """Why it failed or was skipped, or why it is being tried again; empty otherwise."""
     attempts: int
     """Tries of the present step that came to nothing."""
     due: float

@@ -9,9 +9,10 @@ from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
 from multimix.pacs.config import Credentials, PacsConfig
 from multimix.pacs.node import Node
+from multimix.pacs.patience import Backoff
 from multimix.pacs.peer import Peer
 from multimix.pacs.queue import Queue
-from multimix.pacs.worker import Backoff, Worker
+from multimix.pacs.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ def serving(config: PacsConfig, queue: Queue, answerer: Answerer, *, listen: boo
     with ExitStack() as parts:
         archive = None
         if config.dicomweb.url:
-            archive = Archive(config.dicomweb, Credentials.from_environment(), max_bytes, answerer.force)
+            archive = Archive(
+                config.dicomweb, Credentials.from_environment(), max_bytes, config.max_seconds, answerer.force
+            )
             parts.callback(archive.close)
         sink = Peer(config.peer, config.node.ae_title) if config.peer.host else archive
         assert sink is not None  # PacsConfig.check

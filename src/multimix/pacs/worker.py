@@ -4,24 +4,23 @@
 
 An archive that is down stops what needs it and nothing else; it is tried again without end, each pause twice
 the last up to a cap, with jitter so that several workers do not come at once. An image that the archive refuses,
-or on which the process died, is tried a few times with others going on, then fails.
+or on which the process died, is tried a few times with others going on, then fails. One signal ends a wait.
 """
 
 import logging
-import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from multimix.errors import MultimixError
 from multimix.io.limits import MAX_PIXELS
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
-from multimix.pacs.config import RetryConfig
-from multimix.pacs.outcomes import Refused, Sink, Unavailable
+from multimix.pacs.outcomes import Image, Refused, Sink, Skipped, Stopped, Unavailable
+from multimix.pacs.patience import Attempts, Backoff
 from multimix.pacs.queue import Queue
 from multimix.pacs.rows import DONE, WAITING, Row
 
@@ -32,30 +31,6 @@ _LOCAL = (MultimixError, OSError, sqlite3.OperationalError)
 """What a full disk or a folder that is gone raises: no fault of an image."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Backoff:
-    """The pause after the n-th failure in a row: first · 2ⁿ up to the cap, times a draw from [1/2, 1]."""
-
-    config: RetryConfig
-    rng: random.Random
-    failures: int = 0
-
-    def next(self) -> float:
-        """Count a failure; seconds to wait."""
-        pause = self.after(self.failures)
-        self.failures += 1
-        return pause
-
-    def after(self, failures: int) -> float:
-        """Seconds to wait after so many failures before."""
-        full = min(self.config.cap_seconds, self.config.first_seconds * 2.0 ** min(failures, 60))
-        return full * self.rng.uniform(0.5, 1.0)
-
-    def reset(self) -> None:
-        """It worked."""
-        self.failures = 0
 
 
 @dataclass
@@ -70,47 +45,78 @@ class Worker:
     poll_seconds: float
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
-    """Set where something new may be there: an image came in, or `stop` was set."""
+    """Set where something new may be there: an image came in."""
     report: Callable[[int, int], None] = lambda done, total: None
     """Told the images done and all, in this queue."""
     _down_until: float = 0.0
     _look_at: float = 0.0
+    _waits: bool = False
+
+    def __post_init__(self) -> None:
+        self._attempts = Attempts(self.backoff)
 
     def run(self) -> None:
         """Work until `stop` is set."""
-        while not self.stop.is_set():
-            self.cycle()
-            if not self.stop.is_set():
-                self.wake.wait(self._pause())
-                self.wake.clear()
+        with suppress(Stopped):
+            while not self.stop.is_set():
+                self.cycle()
+                self._rest(self._pause())
 
     def run_once(self, patience: float) -> bool:
         """Work until nothing waits; False where something still does after `patience` seconds without progress."""
         moved, deadline = -1, 0.0
-        while not self.stop.is_set():
-            self.cycle()
-            done, waiting = self._progress()
-            if not waiting and not self._down_until and self._look_at:
-                return True
-            if done != moved:
-                moved, deadline = done, time.monotonic() + patience
-            pause = self._pause(polls=False)
-            if time.monotonic() + pause > deadline:
-                return False
-            self.stop.wait(pause)
+        with suppress(Stopped):
+            while not self.stop.is_set():
+                self.cycle()
+                done, waiting = self._progress()
+                if not waiting and not self._down_until and self._look_at:
+                    return True
+                if done != moved:
+                    moved, deadline = done, time.monotonic() + patience
+                pause = self._pause(polls=False)
+                if time.monotonic() + pause > deadline:
+                    return False
+                self._rest(pause)
         return False
 
+    def end(self) -> None:
+        """Stop soon, for a signal handler in the thread that works: what is waited for is given up at once.
+
+        Raises Stopped there.
+        """
+        self.stop.set()
+        if self._waits:
+            raise Stopped
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A wait for somebody else, an archive above all, that `end` breaks off."""
+        self._waits = True
+        try:
+            if self.stop.is_set():  # set just before, when nobody waited
+                raise Stopped
+            yield
+        finally:
+            self._waits = False
+
+    def _rest(self, seconds: float) -> None:
+        with self._waiting():
+            self.wake.wait(seconds)
+        self.wake.clear()
+
     def cycle(self) -> None:
-        """One round: all that can be done now."""
+        """One round: all that can be done now, each image once."""
+        begun = time.time()
         try:
             self._answer()
             if time.monotonic() < self._down_until:
                 return
-            self._send()
+            self._send(begun)
             self._look()
-            while not self.stop.is_set() and self._retrieve():
+            begun = time.time()
+            while not self.stop.is_set() and self._retrieve(begun):
                 self._answer()
-                self._send()
+                self._send(begun)
         except Unavailable as error:
             self._wait_for_better(f"the archive is not available: {error}")
         except _LOCAL as error:
@@ -149,7 +155,8 @@ class Worker:
         if self.source is None or time.monotonic() < self._look_at:
             self._look_at = self._look_at or time.monotonic()
             return
-        for images in self.source.look():
+        looks = iter(self.source.look())
+        while images := self._next(looks):
             if new := self.queue.add(images):
                 log.info("study %s: %d new", images[0].study, new)
             for image in images:
@@ -161,17 +168,46 @@ class Worker:
                 return
         self._look_at = time.monotonic() + self.poll_seconds
 
-    def _retrieve(self) -> bool:
-        """Bring a few found images; whether there were any."""
-        rows = self.queue.due("found", BATCH) if self.source is not None else []
+    def _next(self, looks: Iterator[list[Image]]) -> list[Image]:
+        """The images of the next study that has any; none at the end."""
+        with self._waiting():
+            return next(filter(None, looks), [])
+
+    def _retrieve(self, before: float) -> bool:
+        """Bring a few of the found images that were due `before`; whether there were any."""
+        rows = self.queue.due("found", BATCH, before) if self.source is not None else []
         for row in rows:
             if self.source is None or self.stop.is_set():
                 break
-            try:
-                self.queue.receive(row.image, self.source.retrieve(row.image))
-            except Refused as refusal:
-                self._refused(row, refusal)
+            if row.attempts >= self.backoff.config.attempts:
+                last = row.reason or "the worker ended under way"
+                self.queue.fail(
+                    row.uid, f"{row.attempts} attempts to fetch it came to nothing; the last: {last}"
+                )
+                continue
+            self._retrieve_one(self.source, row)
         return bool(rows)
+
+    def _retrieve_one(self, source: Archive, row: Row) -> None:
+        self.queue.try_on(row.uid)
+        try:
+            with self._waiting():
+                data = source.retrieve(row.image)
+            self.queue.receive(row.image, data)
+        except Refused as refusal:
+            self._refused(row, refusal)
+        except Unavailable as error:  # others first, lest it be this image that brings the archive down
+            self._refused(row, Refused(str(error), doubtful=True), down=True)
+            raise
+        except Skipped as skipped:
+            log.info("image %s skipped: %s", row.uid, skipped)
+            self.queue.skip(row.uid, str(skipped))
+            self._attempts.passed(row)
+        except BaseException:  # the disk is full, the worker is told to end
+            self.queue.take_back(row)
+            raise
+        else:
+            self._attempts.passed(row)
 
     def _answer(self) -> None:
         """Answer all received images, those that were begun before by themselves."""
@@ -188,13 +224,13 @@ class Worker:
                 self.answerer.answer(self.queue, rows)
             except BaseException:
                 for row in rows:
-                    self.queue.take_back(row.uid)
+                    self.queue.take_back(row)
                 raise
             self._tell()
 
-    def _send(self) -> None:
-        """Send the results of all answered images that are due."""
-        while not self.stop.is_set() and (rows := self.queue.due("answered", BATCH)):
+    def _send(self, before: float) -> None:
+        """Send the results of all answered images that were due `before`."""
+        while not self.stop.is_set() and (rows := self.queue.due("answered", BATCH, before)):
             for row in rows:
                 if self.stop.is_set():
                     break
@@ -204,25 +240,32 @@ class Worker:
     def _send_one(self, row: Row) -> None:
         results = self.queue.results(row)
         try:
-            there = self.sink.present(results)
-            if missing := [result for result in results if result.uid not in there]:
-                confirmed = self.sink.store(missing)
-                if lost := [result.uid for result in missing if result.uid not in confirmed]:
-                    raise Refused(f"the archive did not confirm {len(lost)} of {len(results)} results")
+            with self._waiting():
+                there = self.sink.present(results)
+                if missing := [result for result in results if result.uid not in there]:
+                    confirmed = self.sink.store(missing)
+                    if lost := [result.uid for result in missing if result.uid not in confirmed]:
+                        raise Refused(f"the archive did not confirm {len(lost)} of {len(results)} results")
         except Refused as refusal:
             self._refused(row, refusal)
+        except Unavailable as error:
+            self._refused(row, Refused(str(error), doubtful=True), down=True)
+            raise
         else:
             self.queue.sent(row.uid)
+            self._attempts.passed(row)
             self._works()
             log.info("image %s done: %d results, %d were there", row.uid, len(results), len(there))
 
-    def _refused(self, row: Row, refusal: Refused) -> None:
-        if refusal.final or row.attempts + 1 >= self.backoff.config.attempts:
+    def _refused(self, row: Row, refusal: Refused, down: bool = False) -> None:
+        """Put an image off, only behind the others where the archive is `down`; give it up after its last attempt."""
+        attempts, pause = self._attempts.refused(row, refusal)
+        if pause is None:
             log.warning("image %s failed: %s", row.uid, refusal)
             self.queue.fail(row.uid, str(refusal))
         else:
-            log.info("image %s put off: %s", row.uid, refusal)
-            self.queue.put_off(row.uid, str(refusal), self.backoff.after(row.attempts))
+            log.info("image %s put off for %.1f s: %s", row.uid, 0.0 if down else pause, refusal)
+            self.queue.put_off(row.uid, str(refusal), 0.0 if down else pause, attempts)
 
     def _progress(self) -> tuple[int, int]:
         counts = self.queue.counts()

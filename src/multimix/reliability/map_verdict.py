@@ -17,6 +17,8 @@ TESTS = {
 """Test that a map has to pass to be shown -> what is said of one that fails it."""
 BRIDGE = "bridge"
 """The test whether the masks depend on the map; one that fails it may be a true map all the same."""
+UNMOVED = 0.99
+"""Dice of masks from which they are called the same in that test."""
 
 
 @dataclass(frozen=True)

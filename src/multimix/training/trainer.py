@@ -270,6 +270,8 @@ def _spec(config: RunConfig, prepared: Prepared) -> ModelSpec:
         dropout=config.model.dropout,
         bridge=row.bridge,
         locate=row.locate,
+        focus=row.focus,
+        guide=row.guide,
     )
 
 

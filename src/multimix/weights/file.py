@@ -51,6 +51,8 @@ class ModelSpec:
     dropout: float = 0.0
     bridge: bool = True
     locate: bool = False
+    focus: bool = False
+    guide: bool = False
 
     @property
     def classify(self) -> bool:

@@ -2,8 +2,8 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,17 @@ from multimix.data.check.findings import Finding
 from multimix.data.index.patients import header_patient
 from multimix.data.thumbnails import SIDE, thumbnail
 from multimix.errors import ImageError
-from multimix.io.readers import read_image, read_mask
+from multimix.io.readers import read_image, read_mask_and_inks
 from multimix.types import Record
 
 COLOURED = 0.1
 """Difference of the channels, of [0, 1], in some pixel: less is what JPEG makes of grey."""
 _THICK, _HOLLOW = 0.01, 2.0
 """An outline is thinner than this share of the image's side, and encloses so many times its own area."""
+
+
+Ink = tuple[float, float, float]
+"""RGB in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Look:
     """The patient in the header of a DICOM file."""
     outlines: tuple[str, ...] = ()
     """Structures whose mask is an outline."""
+    inks: Mapping[str, tuple[Ink, ...]] = field(default_factory=dict)
+    """Structure -> the colours that the files of its mask are drawn in."""
 
 
 def look(record: Record) -> Look:
@@ -64,24 +70,19 @@ def look(record: Record) -> Look:
     except ImageError as error:
         findings.append(Finding("error", str(record.image), _why(record.image, error), record.image))
     outlines = []
+    inks: dict[str, tuple[Ink, ...]] = {}
     for structure, files in record.masks.items():
-        mask = _mask(record.image, size, files)
-        if isinstance(mask, Finding):
-            findings.append(mask)
+        try:
+            mask, drawn = read_mask_and_inks(files, size)
+        except ImageError as error:
+            where = "|".join(map(str, files))
+            findings.append(Finding("error", where, _why(files[0], error), record.image))
             continue
+        inks[structure] = tuple(drawn)
         findings += _look_at_mask(mask, "|".join(map(str, files)), structure)
         outlines += [structure] if is_outline(mask) else []
     patient = header_patient(record.image) if digest is not None else ""
-    return Look(record, digest, tuple(findings), brightest, coloured, small, patient, tuple(outlines))
-
-
-def _mask(
-    image: Path, size: tuple[int, int] | None, files: Sequence[Path]
-) -> Bool[np.ndarray, "H W"] | Finding:
-    try:
-        return read_mask(files, size)
-    except ImageError as error:
-        return Finding("error", "|".join(map(str, files)), _why(files[0], error), image)
+    return Look(record, digest, tuple(findings), brightest, coloured, small, patient, tuple(outlines), inks)
 
 
 def _look_at_mask(mask: Bool[np.ndarray, "H W"], where: str, structure: str) -> Iterator[Finding]:

@@ -6,10 +6,13 @@ from itertools import combinations
 
 import numpy as np
 
-from multimix.data.check.files import Look
+from multimix.data.check.files import Ink, Look
 from multimix.data.check.findings import Finding, some
 from multimix.data.columns import SPLITS
 from multimix.data.thumbnails import COARSE, copies, negatives, thumbnail
+
+_NEAR = 0.2
+"""Colours, in [0, 1], that differ by less in each channel are one, which JPEG has blurred."""
 
 
 def of_pictures(looks: Sequence[Look]) -> Iterator[Finding]:
@@ -19,6 +22,7 @@ def of_pictures(looks: Sequence[Look]) -> Iterator[Finding]:
     yield from _copies(looks)
     yield from _negatives(looks)
     yield from _outlines(looks)
+    yield from _inks(looks)
     yield from _dark(looks)
     yield from _in_colour(looks)
 
@@ -134,6 +138,47 @@ def _outlines(looks: Sequence[Look]) -> Iterator[Finding]:
             f"({some(names)}); fill them, if the structure is what they enclose"
         )
         yield Finding("warning", source, message)
+
+
+def _inks(looks: Sequence[Look]) -> Iterator[Finding]:
+    """Structures that are drawn in one colour here and in another there: they may be several."""
+    found: dict[tuple[str, str], dict[tuple[Ink, ...], list[str]]] = defaultdict(lambda: defaultdict(list))
+    known: dict[tuple[str, str], list[Ink]] = defaultdict(list)
+    for look in looks:
+        for structure, inks in look.inks.items():
+            of = look.record.source, structure
+            if inks:
+                drawn = tuple(sorted({_one_of(ink, known[of]) for ink in inks}))
+                found[of][drawn].append(look.record.masks[structure][0].name)
+    for (source, structure), by_ink in sorted(found.items()):
+        if len(by_ink) < 2:
+            continue
+        how = ", ".join(
+            f"{' and '.join(map(_named, drawn))} in {len(names)} images ({names[0]})"
+            for drawn, names in by_ink.items()
+        )
+        options = ",".join(f"NAME={_named(ink)}" for ink in known[source, structure])
+        message = (
+            f"masks of {structure!r} are drawn in several colours: {how}. Index again with --structures {options}, "
+            "with another name for each structure, or the same where all are one"
+        )
+        yield Finding("error", source, message)
+
+
+def _one_of(ink: Ink, known: list[Ink]) -> Ink:
+    """The colour among those `known` that is nearly this one, which joins them where there is none."""
+    near = next(
+        (one for one in known if max(abs(a - b) for a, b in zip(one, ink, strict=True)) < _NEAR), None
+    )
+    if near is None:
+        known.append(ink)
+    return near or ink
+
+
+def _named(ink: Ink) -> str:
+    """As --structures takes it: a level of 255, or #rrggbb."""
+    red, green, blue = (round(255 * channel) for channel in ink)
+    return str(red) if red == green == blue else f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def _in_colour(looks: Sequence[Look]) -> Iterator[Finding]:

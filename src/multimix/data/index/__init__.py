@@ -16,7 +16,7 @@ or `masks` is the source, what stands after it is the class. A layout that can b
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from multimix.types import Record
 
 __all__ = ["FolderIndex", "index_folder"]
 
+WRITTEN = "multimix_masks"
+"""Folder below the one that is indexed for masks that are written; what lies there is no image."""
 _EXAMPLES = 4
 
 
@@ -56,6 +58,7 @@ def index_folder(
     folders: str | None = None,
     mask_suffix: str | None = None,
     patient_per_image: bool = False,
+    completed: Callable[[Path, list[Record]], FolderIndex] | None = None,
 ) -> FolderIndex:
     """Find the images below `folder`, with their classes, masks, splits and patients.
 
@@ -63,8 +66,10 @@ def index_folder(
     the path below `folder`; without it, what the DICOM header, a folder or a word in the file name says. Where none
     does, the patient begins with UNKNOWN; with `patient_per_image` every image is known to be of another patient.
     `folders` says what the folders are from the top down, as 'split/class/patient' (LEVELS of `tree`); `mask_suffix`
-    is what the name of a mask has after its image's stem. A source without a split on disk, or with `train` alone, is
-    split by patient, stratified by class, with `seed` and the shares `splits` of train, val and test.
+    is what the name of a mask has after its image's stem. `completed` is given the folder and the records before a
+    split is drawn, and gives them back with what else is known of them, as masks of annotations. A source without a
+    split on disk, or with `train` alone, is split by patient, stratified by class, with `seed` and the shares
+    `splits` of train, val and test.
 
     Raises ManifestError or ImageError where there is no image or its layout is not clear, UsageError for options that
     cannot be used.
@@ -73,7 +78,7 @@ def index_folder(
     if not root.is_dir():
         raise ManifestError(f"{folder}: is not a folder; name the folder that holds the images")
     pattern = compiled(patient_pattern)
-    files = find_images([root])
+    files = [file for file in find_images([root]) if file.relative_to(root).parts[0] != WRITTEN]
     tree = Tree.of(root, files)
     notes: list[str] = []
     if folders is None:
@@ -94,13 +99,18 @@ def index_folder(
     records = [
         _record(place, names[place.source], pairs.get(place.file, {}), who[place.file]) for place in images
     ]
+    if completed is not None:
+        more = completed(root, records)
+        records, without_image = more.records, [*without_image, *more.unmatched]
+        about = [*more.notes, *about]
     if folders is None:
         refuse_patients_as_classes(root, records)
     drawn = _without_split(images)
     loose = [record for place, record in zip(images, records, strict=True) if place.source in drawn]
     records = [record for place, record in zip(images, records, strict=True) if place.source not in drawn]
     records += draw_splits(loose, seed, splits)
-    others = other_kinds(root, {*files, root / "manifest.csv", root / "manifest.parquet"})
+    manifests = {root / "manifest.csv", root / "manifest.parquet"}
+    others = other_kinds(root, {*files, *manifests, *(root / WRITTEN).rglob("*.png")})
     notes = [f"{others} passed over; images are PNG, JPEG, TIFF, GIF, BMP and DICOM"] * bool(others) + notes
     notes += _sources(images, names) + about
     return FolderIndex(sorted(records, key=lambda record: record.image), unmatched + without_image, notes)

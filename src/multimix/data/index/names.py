@@ -153,6 +153,24 @@ def image_stem(stem: str) -> str:
     return _IMAGE_ROLE.sub("", stem) or stem
 
 
+_ROBOFLOW = re.compile(r"[_-](?:jpe?g|png|tiff?|bmp|dcm)\.rf\.\w+$", re.IGNORECASE)
+"""What Roboflow puts after the name of an image, another ending for each augmented copy."""
+_COPY = re.compile(
+    r"(?:[ _.-]*(?:copy|copie|kopie|aug(?:mented)?|[hv]?flip(?:ped)?|mirror(?:ed)?|rot(?:ated)?|rotate|crop(?:ped)?|"
+    r"noise|noisy|bright(?:ness)?|contrast|blur(?:red)?)[ _.-]*\d*|[ _-]*\(\d+\))$",
+    re.IGNORECASE,
+)
+"""What people and programs put after the name of an image that they copy, turn or vary."""
+
+
+def origin(stem: str, others: Collection[str]) -> str:
+    """The stem of the image that a file is a copy of, told by its name and the stems in its folder; else its own."""
+    if (plainer := _ROBOFLOW.sub("", stem)) != stem:
+        return plainer
+    shorter = _COPY.sub("", stem)
+    return shorter if shorter in others else stem
+
+
 def same(stem: str) -> str:
     """A stem in the form in which two are compared: one Unicode form for all."""
     return unicodedata.normalize("NFC", stem)

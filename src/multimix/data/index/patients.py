@@ -5,10 +5,11 @@ Nothing is guessed from bare numbers in file names: every folder of images has t
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from multimix.data.index import names
 from multimix.data.manifest import unknown_patient
 from multimix.errors import ImageError, UsageError
 from multimix.io.limits import explained
@@ -77,8 +78,11 @@ def who_they_are(
     paths = {place.file: place.file.relative_to(root).as_posix() for place, _ in images}
     if pattern is not None:
         return {file: by_pattern(pattern, path) for file, path in paths.items()}, []
+    origins = _origins(paths)
     if per_image:
-        return {file: unknown_patient(file, root).removeprefix(UNKNOWN) for file in paths}, []
+        return {
+            file: unknown_patient(origin, root).removeprefix(UNKNOWN) for file, origin in origins.items()
+        }, _copies(origins)
     who: dict[Path, str] = {}
     notes = []
     for source in sorted({source for _, source in images}):
@@ -86,12 +90,32 @@ def who_they_are(
         found, how = _told(members)
         who |= found
         without = [place.file for place in members if place.file not in found]
-        who |= {file: unknown_patient(file, root) for file in without}
+        who |= {file: unknown_patient(origins[file], root) for file in without}
+        notes += _copies({file: origins[file] for file in without})
         if how and found:
             notes.append(f"the patients of {source} are those of {how}")
         if without:
             notes.append(_not_known(source, without, len(members)))
     return who, notes
+
+
+def _origins(files: Iterable[Path]) -> dict[Path, Path]:
+    """Each file -> that of which it is a copy by its name, or itself; the latter need not be there."""
+    stems: dict[Path, set[str]] = defaultdict(set)
+    for file in files:
+        stems[file.parent].add(file.stem)
+    return {file: file.with_name(names.origin(file.stem, stems[file.parent]) + file.suffix) for file in files}
+
+
+def _copies(origins: Mapping[Path, Path]) -> list[str]:
+    """A note where files are copies of others: drawn apart, they would lie in two splits."""
+    copies = [file for file, origin in origins.items() if origin != file]
+    if not copies:
+        return []
+    return [
+        f"{len(copies)} images are copies by their names, such as {copies[0].name}: all copies of one image are kept "
+        "in one split"
+    ]
 
 
 def _told(members: Sequence["Place"]) -> tuple[dict[Path, str], str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from multimix.data.index import names
 from multimix.data.index.looks import Looks
 from multimix.data.index.tree import Parts, Tree
+from multimix.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def masks_beside(found: Sequence[Place], suffix: str | None) -> list[Place]:
     """The places, with those as masks that lie beside their image and are called after it.
 
     x_mask.png beside x.png is a mask by name, x_lesion.png if it has few levels; with `suffix`, 'x' + suffix is one
-    wherever it lies.
+    wherever it lies; UsageError where there is none.
     """
     stems = {(place.file.parent, names.same(place.file.stem)) for place in found if not place.is_mask}
     masks: dict[Path, Place] = {}
@@ -115,6 +116,11 @@ def masks_beside(found: Sequence[Place], suffix: str | None) -> list[Place]:
             masks[place.file] = replace(place, is_mask=True)
         elif tail := _tail(place.file, stems):
             tails[tail].append(place)
+    if suffix and not masks:
+        raise UsageError(
+            f"--mask-suffix {suffix!r}: no file is called so, as in {next(iter(found)).stem}{suffix}.png, so masks "
+            "would be taken for images; correct the option or leave it out"
+        )
     looks = Looks()
     for tail, members in tails.items():
         if looks.kind_of([place.file for place in members]) == "mask":

@@ -17,9 +17,9 @@ from multimix.evaluation.explain.columns import described, places
 from multimix.evaluation.explain.images import STRUCTURES, Sample, choose, decode
 from multimix.evaluation.explain.maps import device_of, own_map
 from multimix.evaluation.explain.summary import summarise
-from multimix.evaluation.explain.verdict import FEWEST, UNMOVED, localises, outcomes
+from multimix.evaluation.explain.verdict import FEWEST, localises, outcomes
 from multimix.networks.model import MultiMix
-from multimix.reliability.map_verdict import BRIDGE
+from multimix.reliability.map_verdict import BRIDGE, UNMOVED
 from multimix.types import patients_known
 
 MOST = 60
@@ -42,8 +42,8 @@ def bridge_unused(material: RunFolder) -> Iterator[Finding | Unchecked]:
             "bridge-unused",
             "doubtful",
             "saliency bridge",
-            f"The masks stay the same (Dice of {UNMOVED} or more with the own ones) when the decoder is given another "
-            "patient's map: the bridge carries nothing, and no gain over a run without it is its own.",
+            "When the decoder is given another patient's map, the interval of the Dice with the own masks does not lie "
+            f"below {UNMOVED}. It is not shown that the bridge carries anything.",
             "Do not say that saliency guides these masks. Compare with the same method without a bridge.",
             {f"Dice, given {name.replace('_', ' ')}": value for name, value in kinds.items()}
             | {"images": len(table)},

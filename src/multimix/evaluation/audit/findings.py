@@ -33,7 +33,7 @@ FAULTS = {
     "collapse": "the same answer for every image",
     "seal-broken": "a sealed test part, or its log, is not as it was",
     "data-changed": "the data has changed since training",
-    "bridge-unused": "the bridge carries nothing",
+    "bridge-unused": "the bridge is not shown to carry anything",
     "map-elsewhere": "the heat map does not localise",
 }
 """Name of a fault, as in the JSON -> its title."""

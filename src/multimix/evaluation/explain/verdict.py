@@ -22,15 +22,13 @@ from multimix.evaluation.explain.bridge import ANOTHER
 from multimix.evaluation.explain.images import STRUCTURES
 from multimix.evaluation.explain.references import OWN, RANDOM, REFERENCES
 from multimix.evaluation.explain.summary import main_figures, patients_of
-from multimix.reliability.map_verdict import BRIDGE, TESTS, MapVerdict
+from multimix.reliability.map_verdict import BRIDGE, TESTS, UNMOVED, MapVerdict
 from multimix.types import Estimate, patients_known
 
 FEWEST = 20
 """Patients below which nothing is said."""
 ALIKE = 0.5
 """SSIM from which two maps are called the same."""
-UNMOVED = 0.99
-"""Dice of masks from which they are called the same."""
 
 Figures = Mapping[str, Estimate]
 
