@@ -21,7 +21,7 @@ class OnnxBackend:
     def __init__(self, file: ExportedFile, threads: int = 0):
         """`threads` of one computation, 0: as many as the process may use. CheckpointError where it cannot be run."""
         self._file = file
-        self._session = session(file, threads)
+        self._session = session(file.content, str(file.path), threads)
 
     @cached_property
     def digest(self) -> str:
@@ -30,7 +30,7 @@ class OnnxBackend:
 
     def share_cores(self, threads: int) -> int:
         """From now on a computation of this backend uses one core; returns how many to run side by side."""
-        self._session = session(self._file, 1)
+        self._session = session(self._file.content, str(self._file.path), 1)
         return threads or cores()
 
     def run(self, images: Float[np.ndarray, "B C s s"], classify: bool) -> Outputs:
@@ -60,19 +60,21 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def session(file: ExportedFile, threads: int) -> Any:
-    """An onnxruntime.InferenceSession of the file; CheckpointError where it cannot be run."""
+def session(content: bytes, name: str, threads: int = 0) -> Any:
+    """An onnxruntime.InferenceSession of a file's content; CheckpointError, which calls it `name`, where it has none.
+
+    Whole graphs are optimised, threads sleep while they wait: those that spin take the cores that others compute with.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cores()
-    # Threads that spin while they wait take the cores that others compute with.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(file.content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no base of their own
         raise CheckpointError(
-            f"{file.path}: cannot be run by onnxruntime {onnxruntime.__version__} ({' '.join(str(error).split())[:200]}). "
+            f"{name}: cannot be run by onnxruntime {onnxruntime.__version__} ({' '.join(str(error).split())[:200]}). "
             "Export it again, or install a newer onnxruntime."
         ) from error

@@ -26,6 +26,8 @@ from multimix.weights.file import UNFIT, Arrays, ModelSpec, part, short, spec_of
 SUFFIX = ".onnx"
 CERTIFICATE = "certificate"
 """The entry that names the rest of the file."""
+RUNTIME = "onnxruntime"
+"""The runtime in which multimix computes such a file."""
 
 _METADATA, _KEY, _VALUE = 14, 1, 2
 _BYTES = {1: 8, 5: 4}
@@ -115,10 +117,13 @@ def certified(content: bytes, certificate: Mapping[str, Any]) -> bytes:
 def _check_certificate(path: Path, content: bytes, metadata: Mapping[str, str]) -> None:
     if CERTIFICATE in metadata:
         rest = content.removesuffix(_entry(CERTIFICATE, metadata[CERTIFICATE]))
-        named = json.loads(metadata[CERTIFICATE])["sha256"]
-        if len(rest) < len(content) and hashlib.sha256(rest).hexdigest() == named:
+        named = json.loads(metadata[CERTIFICATE])
+        if len(rest) == len(content) or hashlib.sha256(rest).hexdigest() != named["sha256"]:
+            why = "its certificate is of another file: it was changed after it was exported"
+        elif RUNTIME not in named["runtimes"]:
+            why = f"its certificate does not name {RUNTIME}, in which nobody tried it"
+        else:
             return
-        why = "its certificate is of another file: it was changed after it was exported"
     else:
         why = "it has no certificate that its answers are those of the model"
     raise CheckpointError(

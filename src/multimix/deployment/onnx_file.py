@@ -10,7 +10,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from multimix.export.graph import Graph
+from multimix.deployment.graph import Graph
 
 OPSET = 20
 LARGEST_BATCH, SMALLEST_SIDE, LARGEST_SIDE = 65_535, 16, 65_535

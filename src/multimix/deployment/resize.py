@@ -13,11 +13,27 @@ from multimix.reliability.ood import BORDER, SIDE
 
 def resized(maps: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B C H W"]:
     """Every map at `size` (height, width), as `multimix.io.resize.resized`; maps of that size stay as they are."""
-    rows, columns = (
-        mean_weights(torch.arange(old), old, torch.sym_max(old, new), new)
-        for old, new in zip(maps.shape[-2:], size, strict=True)
-    )
+    rows, columns = _weights(maps, size, torch.float32)
     return rows @ maps @ columns.transpose(-1, -2)
+
+
+def at_model_size(images: Float[Tensor, "B C h w"], size: int) -> Float[Tensor, "B C size size"]:
+    """As `multimix.io.resize.to_model_size`, equal but for a pixel in a hundred, whose last bit differs.
+
+    Pillow adds up in double precision, columns before rows. What differs there moves rectifiers that are next to a tie,
+    and with them the saliency map by more than all the rest of the graph.
+    """
+    rows, columns = _weights(images, (size, size), torch.float64)
+    narrow = (images.to(torch.float64) @ columns.transpose(-1, -2)).to(torch.float32)
+    return (rows @ narrow.to(torch.float64)).to(torch.float32)
+
+
+def _weights(maps: Tensor, size: tuple[int, int], dtype: torch.dtype) -> list[Tensor]:
+    """Of rows and of columns."""
+    return [
+        mean_weights(torch.arange(old), old, torch.sym_max(old, new), new, dtype)
+        for old, new in zip(maps.shape[-2:], size, strict=True)
+    ]
 
 
 def mean_weights(
@@ -25,6 +41,7 @@ def mean_weights(
     length: int | Int[Tensor, "*B 1 1"],
     widest: int | Int[Tensor, "*B 1 1"],
     new: int,
+    dtype: torch.dtype = torch.float32,
 ) -> Float[Tensor, "*B new n"]:
     """What the pixel at each `place` of a stretch of `length` pixels adds to each of the `new` ones it becomes.
 
@@ -35,7 +52,7 @@ def mean_weights(
     place = place[..., None, :]
     distance = (2 * place + 1) * new - (2 * torch.arange(new)[:, None] + 1) * length
     inside = (place >= 0) & (place < length)
-    weights = (1 - distance.abs() / (2 * widest)).clamp(min=0) * inside
+    weights = (1 - distance.abs().to(dtype) / (2 * widest)).clamp(min=0) * inside
     return weights / weights.sum(dim=-1, keepdim=True)
 
 

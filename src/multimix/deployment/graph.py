@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from multimix.export.resize import resized, thumbnails
+from multimix.deployment.resize import at_model_size, resized, thumbnails
 from multimix.networks.explicit_saliency import ExplicitMultiMix
 from multimix.reliability.calibration import Reliability
 from multimix.reliability.ood import NEAR_BOTH, OTHER_POSITIONS, SIDE, Detector, Gaussian
@@ -35,9 +35,8 @@ class Graph(nn.Module):
     @property
     def names(self) -> tuple[str, ...]:
         """Of the outputs, in order."""
-        classes = ("class_logits", "probabilities", "decision", "prediction_set", "saliency")
-        if not self.reliability.quantiles:
-            classes = tuple(name for name in classes if name != "prediction_set")
+        sets = ("prediction_set",) if self.reliability.quantiles else ()
+        classes = ("class_logits", "probabilities", "decision", *sets, "saliency")
         masks, distance = ("mask_logits", "masks"), ("ood_distance", "outlier")
         return (
             *(classes if self.spec.classify else ()),
@@ -48,11 +47,11 @@ class Graph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Images (B C H W) of the kind of pixels that the graph was made for -> the outputs."""
         size = (images.shape[-2], images.shape[-1])
-        small = resized(images.to(torch.float32) / self.white, (self.spec.size, self.spec.size))
+        small = at_model_size(images.to(torch.float32) / self.white, self.spec.size)
         answer = self.network(small)
         outputs = {"class_logits": answer.class_logits, "mask_logits": answer.mask_logits}
         outputs["masks"] = resized(answer.mask_logits, size).sigmoid()
-        outputs["saliency"] = resized(answer.saliency.amax(dim=1, keepdim=True), size)
+        outputs["saliency"] = map_at(answer.saliency, size)
         outputs |= self._classes(answer.class_logits)
         if self.detector is not None:
             outputs["ood_distance"], outputs["outlier"] = self.detector(small)
@@ -73,8 +72,16 @@ class Graph(nn.Module):
         return {"probabilities": probabilities, "decision": decision, "prediction_set": inside}
 
 
+def map_at(saliency: Float[Tensor, "B C h w"], size: tuple[int, int]) -> Float[Tensor, "B 1 H W"]:
+    """The map of the network's saliency that is an output: as `inference.predictor.map_at`."""
+    return resized(saliency.amax(dim=1, keepdim=True), size)
+
+
 class Distances(nn.Module):
     """An out-of-distribution detector, as `Detector` computes it but for single precision."""
+
+    moved: Tensor
+    signs: Tensor
 
     def __init__(self, detector: Detector):
         super().__init__()
@@ -104,11 +111,14 @@ class Distances(nn.Module):
 class _Mahalanobis(nn.Module):
     """`Gaussian.distances`."""
 
+    mean: Tensor
+    components: Tensor
+    variances: Tensor
+
     def __init__(self, gaussian: Gaussian):
         super().__init__()
-        self.register_buffer("mean", torch.from_numpy(gaussian.mean).float())
-        self.register_buffer("components", torch.from_numpy(gaussian.components).float())
-        self.register_buffer("variances", torch.from_numpy(gaussian.variances).float())
+        for name in ("mean", "components", "variances"):
+            self.register_buffer(name, torch.from_numpy(getattr(gaussian, name)).float())
         self.residual = gaussian.residual
 
     def forward(self, vectors: Float[Tensor, "*B D"]) -> Float[Tensor, "*B"]:

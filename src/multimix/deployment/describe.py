@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from multimix import __version__
-from multimix.export.graph import PIXELS, Graph
+from multimix.deployment.graph import PIXELS, Graph
 from multimix.reliability.calibration import Reliability
 from multimix.reliability.map_verdict import why_withheld
 from multimix.weights import shipped_card, shipped_terms
@@ -25,7 +25,10 @@ UPRIGHT = "as a frontal chest is looked at, upright and not mirrored, 0 black"
 def input_text(graph: Graph, pixels: str) -> str:
     """The input in words."""
     channels = "grey" if graph.spec.channels == 1 else "RGB"
-    return f"Images (batch {graph.spec.channels} height width), {channels}, {pixels}, of any size, from 0 to {PIXELS[pixels]:g}; {UPRIGHT}."
+    return (
+        f"Images (batch {graph.spec.channels} height width), {channels}, {pixels}, of any size, from 0 to "
+        f"{PIXELS[pixels]:g}; {UPRIGHT}."
+    )
 
 
 def output_texts(graph: Graph) -> dict[str, str]:
@@ -48,14 +51,15 @@ def output_texts(graph: Graph) -> dict[str, str]:
         f"{known.coverage:g}, {of_classes}.",
         "saliency": "(batch 1 height width) float32, at least 0, not scaled: |d winning class logit / d pixel|, the "
         "strongest channel's. To show it, divide it by its 99.5th percentile and cut it at 1.",
-        "mask_logits": f"(batch {len(spec.structures)} {size} {size}) float32, at the model's own size, {of_structures}.",
+        "mask_logits": f"(batch {len(spec.structures)} {size} {size}) float32, at the model's own size, "
+        f"{of_structures}.",
         "masks": f"(batch {len(spec.structures)} height width) float32, probability of each structure, inside from 0.5 "
         f"on, {of_structures}.",
         "ood_distance": "(batch) float32, distance from the images that the model learned from in standard deviations"
         + ("" if detector is None else f"; refused above {detector.far:.6g}")
         + "; infinite for an image of one grey level.",
-        "outlier": "(batch) bool, whether the image is unlike those that the model learned from, in another position or "
-        "a part of one, and its answer not to be used. multimix refuses pictures in colour and clipped ones besides.",
+        "outlier": "(batch) bool, whether the image is unlike those that the model learned from, in another position "
+        "or a part of one, and its answer not to be used. multimix refuses pictures in colour and clipped ones too.",
     }
     return {name: texts[name] for name in graph.names}
 
