@@ -51,6 +51,7 @@ WRITTEN = {
     ("pacs run", "address"): PACS.node.address,
     ("pacs run", "ae_title"): PACS.node.ae_title,
     ("pacs run", "queue"): PACS.queue,
+    ("pacs run", "results"): ",".join(PACS.results),
     ("train", "class_labels"): all_of(TRAIN.data.class_labels),
     ("train", "mask_labels"): all_of(TRAIN.data.mask_labels),
     ("train", "classes"): ",".join(TRAIN.data.classes) or "those found",

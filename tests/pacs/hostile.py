@@ -5,7 +5,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
+
 Answer = Callable[[socket.socket], None]
+
+
+LEAVES_A_SOCKET = pytest.mark.filterwarnings("ignore:Exception ignored in. <(ssl.SSL|socket.)[sS]ocket")
+"""pynetdicom forgets to close its end where a connection cannot be made."""
 
 
 class Hostile:

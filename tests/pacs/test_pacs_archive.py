@@ -6,11 +6,13 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
 import pytest
 from orthanc import Orthanc, tool
+from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage, SegmentationStorage
 
 import studies
 from multimix.errors import UsageError
@@ -33,6 +35,30 @@ class Server(ThreadingHTTPServer):
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.scheme = "http"
 
+        self.unknown_classes: set[str] = set()
+        """SOP classes that are not stored; where there are any, all others are."""
+        self.held: list[tuple[str, str]] = []
+        """SOP class and instance UID of what was stored."""
+
+    def store(self, body: bytes) -> Answer:
+        """The answer to a STOW request."""
+        answer: dict[str, dict[str, object]] = {}
+        status = 409
+        for part in body.split(b"application/dicom\r\n\r\n")[1:]:
+            data = pydicom.dcmread(BytesIO(part))
+            item = {
+                "00081150": {"vr": "UI", "Value": [data.SOPClassUID]},
+                "00081155": {"vr": "UI", "Value": [data.SOPInstanceUID]},
+            }
+            if data.SOPClassUID in self.unknown_classes:
+                item["00081197"] = {"vr": "US", "Value": [0x0122]}
+                answer.setdefault("00081198", {"vr": "SQ", "Value": []})["Value"].append(item)  # type: ignore[attr-defined]
+            else:
+                status = 200
+                self.held.append((data.SOPClassUID, data.SOPInstanceUID))
+                answer.setdefault("00081199", {"vr": "SQ", "Value": []})["Value"].append(item)  # type: ignore[attr-defined]
+        return (status, {"Content-Type": "application/dicom+json"}, json.dumps(answer).encode())
+
     @property
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/dicom-web"
@@ -52,7 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         assert isinstance(self.server, Server)
-        self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.server.unknown_classes:
+            self._say(*self.server.store(body))
+            return
         self._say(*self.server.answer(f"POST {self.path}", (200, {}, b"")))
 
     def _say(self, status: int, headers: dict[str, str], body: bytes) -> None:
@@ -338,3 +367,32 @@ def test_an_archive_without_space(server: Server, connect: Callable[..., Archive
     with pytest.raises(Refused, match="A700") as caught:
         connect(server.url).store([result])
     assert caught.value.doubtful
+
+
+def test_an_archive_that_takes_no_segmentation_and_no_3d_report(
+    server: Server, connect: Callable[..., Archive], tmp_path: Path
+):
+    """The body of a 409 names what was not stored and why, PS3.18 10.5.3."""
+    segmentation = studies.capture(seed=1, SOPClassUID=SegmentationStorage)
+    report = studies.capture(seed=2, SOPClassUID=Comprehensive3DSRStorage)
+    results = [
+        Result(
+            one.SOPInstanceUID,
+            one.StudyInstanceUID,
+            studies.save(one, tmp_path / f"{one.SOPInstanceUID}.dcm"),
+        )
+        for one in (segmentation, report)
+    ]
+    server.unknown_classes = {SegmentationStorage, Comprehensive3DSRStorage}
+    with pytest.raises(Refused, match=r"Segmentation Storage; leave seg out of `results`") as caught:
+        connect(server.url).store(results)
+    assert caught.value.final
+    assert connect(server.url).store(results[1:]) == {results[1].uid}
+    assert {kind for kind, _ in server.held} == {EnhancedSRStorage}
+    server.rules = [(uid, _found(uid)) for _, uid in server.held]
+    assert connect(server.url).present(results) == {results[1].uid}
+
+
+def _found(uid: str) -> Answer:
+    item = {"00080018": {"vr": "UI", "Value": [uid]}}
+    return (200, {"Content-Type": "application/dicom+json"}, json.dumps([item]).encode())

@@ -20,7 +20,8 @@ from multimix.pacs import answerer as answering
 from multimix.pacs import worker as working
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
-from multimix.pacs.config import Credentials, DicomWebConfig, RetryConfig
+from multimix.pacs.config import RESULTS, Credentials, DicomWebConfig, PacsConfig, RetryConfig
+from multimix.pacs.events import Event
 from multimix.pacs.outcomes import Image, Refused, Result, Unavailable
 from multimix.pacs.patience import Backoff
 from multimix.pacs.queue import Queue
@@ -49,6 +50,12 @@ class Shelf:
     """Study whose results are refused."""
     locked: str = ""
     """Study whose results are refused for what may be the archive's fault."""
+
+    taken: frozenset[str] = frozenset(RESULTS)
+    name: str = "SHELF@here"
+
+    def takes(self) -> frozenset[str]:
+        return self.taken
 
     def present(self, results: Sequence[Result]) -> set[str]:
         if self.failures:
@@ -264,7 +271,7 @@ def test_poison_fails_with_a_reason_and_others_go_on(worker: Worker, queue: Queu
     queue.receive(Image("1.2.3", "1.2", "1.2"), b"\0" * 128 + b"DICM" + b"\xff" * 99)
     assert worker.run_once(60.0)
     for words, data in bad.items():
-        expected = "skipped" if words in ("lateral", "body part") else "failed"
+        expected = "skipped" if words in ("lateral", "body part", "frames") else "failed"
         assert (state(queue, data), words in reason(queue, data).lower()) == (expected, True), reason(
             queue, data
         )
@@ -277,10 +284,110 @@ def test_poison_fails_with_a_reason_and_others_go_on(worker: Worker, queue: Queu
 
 
 def test_force_answers_a_lateral_view(worker: Worker, queue: Queue):
-    worker.answerer = Answerer(worker.answerer.predictor, worker.answerer.algorithm, force=True)
+    worker.answerer = Answerer(worker.answerer.predictor, worker.answerer.algorithm, force=("view",))
     receive(queue, poison()["lateral"])
     assert worker.run_once(60.0)
     assert queue.counts()["sent"] == 1
+
+
+@pytest.mark.parametrize(
+    ("forced", "expected"),
+    [
+        (("view",), ["sent", "skipped", "skipped"]),
+        (("body-part", "raw"), ["skipped", "sent", "skipped"]),
+        (("view", "body-part"), ["sent", "sent", "sent"]),
+    ],
+)
+def test_force_answers_for_the_reasons_given_alone(
+    worker: Worker, queue: Queue, forced: tuple[str, ...], expected: list[str]
+):
+    lateral, foot = poison()["lateral"], poison()["body part"]
+    both = studies.cr(seed=7, BodyPartExamined="FOOT", ViewPosition="LL")
+    worker.answerer = replace(worker.answerer, force=forced)
+    receive(queue, lateral, foot, both)
+    assert worker.run_once(60.0)
+    assert [state(queue, data) for data in (lateral, foot, both)] == expected
+    skipped = [data for data in (lateral, foot) if state(queue, data) == "skipped"]
+    assert all("or use --force=" in reason(queue, data) for data in skipped)
+
+
+def test_forced_for_its_header_an_image_unlike_the_others_is_still_skipped(worker: Worker, queue: Queue):
+    model = replace(worker.answerer.predictor, reliability=picky())
+    worker.answerer = replace(worker.answerer, predictor=model, force=("view",))
+    flat = studies.dx(np.full((40, 40), 900, np.uint16), ViewPosition="LL", ViewCodeSequence=None)
+    receive(queue, flat)
+    assert worker.run_once(60.0)
+    assert reason(queue, flat).startswith("rejected: is of one grey level")
+
+
+def test_further_names_of_the_chest(worker: Worker, queue: Queue):
+    upper = studies.cr(seed=1, BodyPartExamined="OBERKOERPER")
+    region = [studies._code("X-1", "99LOCAL", "Trunk, upper")]
+    coded = studies.dx(seed=2, BodyPartExamined=None, AnatomicRegionSequence=region)
+    foot = studies.cr(seed=3, BodyPartExamined="FOOT")
+    receive(queue, upper, coded, foot)
+    assert worker.run_once(60.0)
+    assert queue.counts()["skipped"] == 3
+    chest = PacsConfig(body_parts=("Oberkoerper", " x-1 ")).chest
+    worker.answerer = replace(worker.answerer, chest=chest)
+    receive(queue, upper, coded, foot)
+    assert worker.run_once(60.0)
+    assert [state(queue, data) for data in (upper, coded, foot)] == ["sent", "sent", "skipped"]
+
+
+def test_what_comes_and_goes_is_told(worker: Worker, queue: Queue):
+    told: list[Event] = []
+    lives: list[int] = []
+    worker.source, worker.tell, worker.alive = Source(studies.dx()), told.append, lambda: lives.append(1)
+    assert worker.run_once(60.0)
+    worker.source.close()
+    assert [one.kind for one in told] == ["searched", "retrieved", "sent"]
+    searched, retrieved, sent = told
+    assert searched.query == "ModalitiesInStudy=CR,DX,SC,OT"
+    assert (retrieved.kind, retrieved.who, retrieved.study) == (
+        "retrieved",
+        "http://127.0.0.1:1",
+        studies.dx().StudyInstanceUID,
+    )
+    assert (retrieved.instances, retrieved.patient) == ((studies.dx().SOPInstanceUID,), "PH0000")
+    assert (sent.kind, sent.who, sorted(sent.instances)) == ("sent", "SHELF@here", sorted(shelf(worker).held))
+    assert sent.patient == "PH0000"
+    assert lives
+
+
+@pytest.mark.parametrize("kind", ["retrieved", "sent"])
+def test_what_cannot_be_written_to_the_audit_log_is_not_done(worker: Worker, queue: Queue, kind: str):
+    full = [True]
+
+    def tell(event: Event) -> None:
+        if event.kind == kind and full:
+            raise OSError(28, "No space left on device")
+
+    worker.source, worker.tell = Source(studies.dx()), tell
+    assert not worker.run_once(0.1)
+    assert state(queue, studies.dx()) == {"retrieved": "found", "sent": "answered"}[kind]
+    assert "No space left" in queue.fact("trouble")
+    full.clear()
+    assert worker.run_once(60.0)
+    assert state(queue, studies.dx()) == "sent"
+    worker.source.close()
+
+
+def test_the_results_are_those_wanted(worker: Worker, queue: Queue):
+    worker.results = ("sr",)
+    receive(queue, studies.dx())
+    assert worker.run_once(60.0)
+    assert len(shelf(worker).held) == 1
+
+
+def test_what_the_archive_does_not_take_is_not_made(
+    worker: Worker, queue: Queue, caplog: pytest.LogCaptureFixture
+):
+    shelf(worker).taken = frozenset({"sr", "overlay"})
+    receive(queue, studies.dx(seed=1), studies.dx(seed=2))
+    assert worker.run_once(60.0)
+    assert len(shelf(worker).held) == 4
+    assert caplog.text.count("answers are without seg") == 1
 
 
 def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: Worker, queue: Queue):
@@ -295,7 +402,7 @@ def test_an_image_unlike_those_learned_from_fails_and_nothing_is_stored(worker: 
     assert row is not None
     assert queue.results(row) == []
     # Asked for by hand, it is answered.
-    worker.answerer = replace(worker.answerer, force=True)
+    worker.answerer = replace(worker.answerer, force=("unlike",))
     receive(queue, flat)
     assert worker.run_once(60.0)
     assert state(queue, flat) == "sent"

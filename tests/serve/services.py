@@ -17,6 +17,8 @@ from fastapi import FastAPI
 from PIL import Image
 from pydicom.dataset import Dataset
 
+from multimix.serve.connections import bounded
+from multimix.serve.settings import Limits
 from multimix.weights.file import ModelSpec
 
 SPEC = ModelSpec(("NORMAL", "PNEUMONIA"), ("lungs",), size=32, widths=(4, 4, 8, 8, 8))
@@ -65,13 +67,18 @@ def opened(png: bytes) -> np.ndarray:
 
 
 @contextmanager
-def client_of(app: FastAPI) -> Iterator[httpx.Client]:
+def client_of(app: FastAPI, limits: Limits | None = None) -> Iterator[httpx.Client]:
     """A client of `app`, which is served on a free port by a thread of this process."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A browser may open a connection at the very end and never use it.
     config = uvicorn.Config(
-        app, http="h11", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        app,
+        http=bounded(limits or Limits()),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

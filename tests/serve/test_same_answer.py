@@ -25,6 +25,7 @@ from multimix.cli.predict import predict
 from multimix.io.writers import write_png
 from multimix.networks.load import save_model
 from multimix.pacs.answerer import Answerer
+from multimix.pacs.config import REASONS
 from multimix.pacs.outcomes import Image
 from multimix.pacs.queue import Queue
 from multimix.serve.about import about
@@ -112,13 +113,14 @@ def by_archive_worker(run: Path, file: Path, force: bool) -> Answered:
     try:
         queue.receive(Image(data.SOPInstanceUID, data.StudyInstanceUID, "1.2"), file.read_bytes())
         (row,) = queue.rows()
-        Answerer.load(run, "cpu", force).answer(queue, [row])
+        Answerer.load(run, "cpu", REASONS if force else ()).answer(queue, [row])
         (row,) = queue.rows()
         results = [pydicom.dcmread(BytesIO(result.path.read_bytes())) for result in queue.results(row)]
     finally:
         queue.close()
     if not results:
-        reason = row.reason.removeprefix("rejected: ").removesuffix("; check the image, or use --force")
+        reason, _, hint = row.reason.removeprefix("rejected: ").partition("; check the image, or use ")
+        assert hint in ("--force=view", "--force=unlike")
         return replace(NOTHING, rejection=reason)
     return _reported(next(one for one in results if one.Modality == "SR"))
 

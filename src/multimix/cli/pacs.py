@@ -3,7 +3,7 @@
 import json
 import logging
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,12 @@ def pacs() -> None:
 @click.option("--address", help="Address to listen on. [default: 127.0.0.1]")
 @click.option("--ae-title", metavar="TITLE", help="Own AE title. [default: MULTIMIX]")
 @click.option("--accept", multiple=True, metavar="TITLE@ADDRESS", help="Who may send; may be repeated.")
-@click.option("--peer", metavar="TITLE@HOST:PORT", help="Send results there by C-STORE, instead of STOW.")
+@click.option(
+    "--peer",
+    multiple=True,
+    metavar="TITLE@HOST:PORT",
+    help="Send results there by C-STORE, instead of STOW; may be repeated.",
+)
 @click.option("--queue", metavar="FOLDER", help=f"What waits is kept here. [default: {QUEUE}]")
 @click.option("--once", is_flag=True, help="End when nothing waits any more; a node does not listen.")
 @click.option(
@@ -58,10 +63,14 @@ def pacs() -> None:
     help="With --once: seconds to go on where the archive is down.",
 )
 @click.option("--retry-failed", is_flag=True, help="Fetch the failed and skipped images again.")
+@click.option("--results", metavar="NAME[,NAME]", help="What is stored. [default: seg,sr,overlay]")
 @click.option(
     "--force",
-    is_flag=True,
-    help="Answer lateral views, other body parts and images unlike those learned from too.",
+    is_flag=False,
+    flag_value="all",
+    metavar="[=REASON,...]",
+    help="Answer what would be skipped too: for all reasons, or for those of modality, body-part, view, raw, unlike, "
+    "capture.",
 )
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or mps.")
 def run(
@@ -71,7 +80,6 @@ def run(
     once: bool,
     wait: float,
     retry_failed: bool,
-    force: bool,
     device: str,
     **options: Any,
 ) -> None:
@@ -103,7 +111,8 @@ def run(
 
     # pydicom's warnings about malformed values quote them, and values are patient data.
     with pydicom_config.disable_value_validation(), _logging(logging.WARNING if once else logging.INFO):
-        _work(settings, Answerer.load(model, device, force), once, wait, retry_failed)
+        answerer = Answerer.load(model, device, settings.force, settings.chest)
+        _work(settings, answerer, once, wait, retry_failed)
 
 
 @pacs.command()
@@ -167,7 +176,11 @@ def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     from multimix.pacs.config import PacsConfig
 
     base = PacsConfig.read(file) if file is not None else PacsConfig()
-    given: dict[str, Any] = {"queue": options["queue"]}
+    given: dict[str, Any] = {
+        "queue": options["queue"],
+        "results": options["results"] and list(names(options["results"])),
+        "force": options["force"] and _reasons(options["force"]),
+    }
     given["dicomweb"] = {
         "url": options["dicomweb"],
         "modalities": options["modality"] and list(names(options["modality"])),
@@ -183,6 +196,18 @@ def _settings(file: Path | None, options: dict[str, Any]) -> "PacsConfig":
     return PacsConfig.from_mapping(_given(given), base)
 
 
+def _reasons(text: str) -> list[str]:
+    from multimix.pacs.config import REASONS
+
+    given = list(REASONS) if text == "all" else list(names(text))
+    if unknown := [name for name in given if name not in REASONS]:
+        raise UsageError(
+            f"--force: expected all, or some of {', '.join(REASONS)}, got {unknown[0]!r}. Before another argument "
+            "write --force=all."
+        )
+    return given
+
+
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """Without the options that were left out."""
     return {
@@ -192,12 +217,11 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _peer(text: str) -> dict[str, Any]:
-    title, at, place = text.rpartition("@")
-    host, colon, port = place.rpartition(":")
-    if not (at and colon and title and host and port.isdecimal()):
-        raise UsageError(f"--peer: expected TITLE@HOST:PORT, such as ARCHIVE@10.0.0.9:104, got {text!r}.")
-    return {"ae_title": title, "host": host.strip("[]"), "port": int(port)}
+def _peer(texts: Sequence[str]) -> dict[str, Any]:
+    from multimix.pacs.config import peer_address
+
+    first, *others = texts
+    return {**peer_address("--peer", first), "also": others}
 
 
 def _work(settings: "PacsConfig", answerer: "Answerer", once: bool, wait: float, retry_failed: bool) -> None:

@@ -24,8 +24,9 @@ from pydicom.dataset import Dataset
 from multimix.errors import UsageError
 from multimix.io.dicom.header import is_ours
 from multimix.io.dicom.read import read_header
-from multimix.pacs.config import Credentials, DicomWebConfig, is_loopback
+from multimix.pacs.config import RESULTS, Credentials, DicomWebConfig, is_loopback
 from multimix.pacs.outcomes import Image, Refused, Result, Skipped, Unavailable, is_uid, too_large, too_slow
+from multimix.pacs.results import as_enhanced, is_report, not_taken, sent_as
 from multimix.pacs.wire import TooLarge, TooSlow, Wire
 
 PAGE = 500
@@ -41,6 +42,8 @@ PROBE_SECONDS = 15.0
 
 _DOUBTFUL = {401, 403, 407, 408, 425, 429, 502, 503, 504, 507}
 """Status codes that may say nothing about the image: credentials, too many requests, gateways, no space."""
+_UNKNOWN_CLASS = 0x0122
+"""Failure Reason: SOP class not supported."""
 _ANY_SYNTAX = {"Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*'}
 _FRAME = 65536
 """Bytes of an answer beside those of the object in it."""
@@ -90,6 +93,17 @@ class Archive:
         self._client.set_http_retry_params(retry=False)  # the queue retries, and survives a kill
         self._seen: dict[str, tuple[int, float]] = {}
 
+    @property
+    def name(self) -> str:
+        """Its URL."""
+        return self._config.url
+
+    @property
+    def question(self) -> str:
+        """What a search asks for, as the query of an address."""
+        since = f"&StudyDate={self._config.since.replace('-', '')}-" if self._config.since else ""
+        return f"ModalitiesInStudy={','.join(self._config.modalities)}{since}"
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
@@ -129,32 +143,66 @@ class Archive:
                 raise Refused("the archive handed out another object than was asked for", final=True)
             if not self._captures and _could_be_anything(header):
                 raise Skipped(
-                    "a secondary capture that does not say which part of the body it shows; use --force"
+                    "a secondary capture that does not say which part of the body it shows; use --force=capture"
                 )
         return data
 
     # Sink
 
+    def takes(self) -> frozenset[str]:
+        """All: DICOMweb has no question for it. An archive that takes no such object says so when it is stored."""
+        return frozenset(RESULTS)
+
     def present(self, results: Sequence[Result]) -> set[str]:
         """UIDs of those that the archive holds, asked by QIDO. Raises Unavailable or Refused."""
-        return {result.uid for result in results if self._holds(result)}
+        return {
+            result.uid for result in results if any(self._holds(result.study, uid) for uid in sent_as(result))
+        }
 
     def store(self, results: Sequence[Result]) -> set[str]:
-        """Send by STOW, all in one request; returns the UIDs that the archive says it stored."""
-        study = results[0].study
-        with self._explained():
-            answer = self._client.store_instances([pydicom.dcmread(r.path) for r in results], study)
-        stored = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence", [])}
-        for item in answer.get("FailedSOPSequence", []):
-            reason = int(item.get("FailureReason") or 0)
+        """Send by STOW, all in one request; returns the UIDs that the archive says it stored.
+
+        A report that is not taken for its SOP class is sent as an Enhanced SR.
+        """
+        study, objects = results[0].study, {r.uid: pydicom.dcmread(r.path) for r in results}
+        stored, failures = self._stow(study, list(objects.values()))
+        if not (stored or failures):  # some archives answer a success with no body
+            return self.present(results)
+        foreign = [uid for uid, reason in failures.items() if reason == _UNKNOWN_CLASS and uid in objects]
+        for uid in [uid for uid in foreign if is_report(objects[uid])]:
+            enhanced = as_enhanced(objects[uid])
+            if enhanced.SOPInstanceUID in self._stow(study, [enhanced])[0]:
+                stored.add(uid)
+                foreign.remove(uid)
+        for reason in failures.values():
             if reason == 0x0124 or 0xA700 <= reason <= 0xA7FF:  # PS3.4 B.2.3: no rights, out of resources
                 raise Refused(f"the archive gives failure reason {reason:04X}", doubtful=True)
-        return stored or self.present(results)  # some archives answer a success with no body
+        if foreign:
+            raise Refused(not_taken("the archive", [objects[uid].SOPClassUID for uid in foreign]), final=True)
+        return stored
 
-    def _holds(self, result: Result) -> bool:
-        search = partial(self._client.search_for_instances, result.study, limit=2)
-        found = self._ask(partial(search, search_filters={"SOPInstanceUID": result.uid}))
-        return any(_value(item, "00080018") == result.uid for item in found)  # some ignore a filter
+    def _stow(self, study: str, objects: list[Dataset]) -> tuple[set[str], dict[str, int]]:
+        """UIDs of objects that were stored, and of those that were not with the Failure Reason, PS3.18 I.2."""
+        with self._explained():
+            try:
+                answer = self._client.store_instances(objects, study)
+            except requests.HTTPError as error:
+                if (
+                    error.response is None or error.response.status_code != 409
+                ):  # none stored, and it says why
+                    raise
+                answer = Dataset.from_json(error.response.json())
+        stored = {str(item.ReferencedSOPInstanceUID) for item in answer.get("ReferencedSOPSequence", [])}
+        failures = {
+            str(item.get("ReferencedSOPInstanceUID", "")): int(item.get("FailureReason") or 0)
+            for item in answer.get("FailedSOPSequence", [])
+        }
+        return stored, failures
+
+    def _holds(self, study: str, uid: str) -> bool:
+        search = partial(self._client.search_for_instances, study, limit=2)
+        found = self._ask(partial(search, search_filters={"SOPInstanceUID": uid}))
+        return any(_value(item, "00080018") == uid for item in found)  # some ignore a filter
 
     # Searching
 

@@ -9,13 +9,18 @@ import ipaddress
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from multimix.config import build, read_mapping, require
 from multimix.errors import UsageError
+from multimix.io.dicom.header import OBJECTIONS
+from multimix.io.dicom.objects import RESULTS
+
+REASONS = (*OBJECTIONS, "unlike", "capture")
+"""Why an image is skipped: its header, unlike the training images, a capture that does not say what it shows."""
 
 USER, PASSWORD, TOKEN = "MULTIMIX_PACS_USER", "MULTIMIX_PACS_PASSWORD", "MULTIMIX_PACS_TOKEN"
 
@@ -57,6 +62,24 @@ class DicomWebConfig:
 
 
 @dataclass(frozen=True)
+class TlsConfig:
+    """Files in PEM for DICOM over TLS."""
+
+    certificate: str = ""
+    """Own certificate, with those of the authorities between."""
+    key: str = ""
+    """Its key, without a password."""
+    ca_file: str = ""
+    """The authority that has signed the other side's certificate."""
+
+    def __post_init__(self) -> None:
+        for name in ("certificate", "key", "ca_file"):
+            file = getattr(self, name)
+            require(not file or Path(file).is_file(), f"tls.{name}", "a PEM file", file)
+        require(bool(self.certificate) == bool(self.key), "tls.key", "certificate and key, or none", self.key)
+
+
+@dataclass(frozen=True)
 class NodeConfig:
     """The DIMSE node that receives images."""
 
@@ -68,11 +91,17 @@ class NodeConfig:
     """Own AE title; an association that calls another is rejected."""
     accept: tuple[str, ...] = ()
     """Who may connect: AE_TITLE@ADDRESS, both must match; nobody else is let in."""
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    """With a certificate only TLS is spoken, with ca_file to those alone that have a certificate too."""
 
     def __post_init__(self) -> None:
         if self.port is not None:
             require(0 <= self.port <= 65535, "node.port", "0 to 65535", self.port)
             require(bool(self.accept), "node.accept", "AE_TITLE@ADDRESS of each sender", self.accept)
+        tls = self.tls
+        require(
+            bool(tls.certificate) or not tls.ca_file, "node.tls", "a certificate and its key", tls.ca_file
+        )
         _ae_title("node.ae_title", self.ae_title)
         self.senders()
 
@@ -100,10 +129,43 @@ class PeerConfig:
     port: int = 104
     ae_title: str = "ANY-SCP"
     """AE title of the peer."""
+    tls: TlsConfig = field(default_factory=TlsConfig)
+    """With ca_file only TLS is spoken; a certificate is shown where the peer asks for one."""
+    commitment_seconds: float = 0.0
+    """Ask for storage commitment and wait so long for the report; 0 does not ask."""
+    also: tuple[str, ...] = ()
+    """Further peers that get the same, TITLE@HOST:PORT each."""
 
     def __post_init__(self) -> None:
         require(1 <= self.port <= 65535, "peer.port", "1 to 65535", self.port)
+        tls = self.tls
+        require(bool(tls.ca_file) or not tls.certificate, "peer.tls", "ca_file", tls.ca_file)
         _ae_title("peer.ae_title", self.ae_title)
+        require(
+            self.commitment_seconds >= 0, "peer.commitment_seconds", "seconds >= 0", self.commitment_seconds
+        )
+        require(not self.also or bool(self.host), "peer.also", "peer.host, of the first peer", self.also)
+        self.all()
+
+    def all(self) -> list["PeerConfig"]:
+        """Each peer by itself; none where there is no host. Raises UsageError where one is malformed."""
+        if not self.host:
+            return []
+        others = (replace(self, also=(), **peer_address("peer.also", text)) for text in self.also)
+        return [replace(self, also=()) if self.also else self, *others]
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """Where /metrics, /health and /ready are answered over HTTP."""
+
+    port: int | None = None
+    """TCP port, 0 for any free one; None where nothing is answered."""
+    address: str = "127.0.0.1"
+    """Address to listen on; anybody who reaches it is answered."""
+
+    def __post_init__(self) -> None:
+        require(self.port is None or 0 <= self.port <= 65535, "metrics.port", "0 to 65535", self.port)
 
 
 @dataclass(frozen=True)
@@ -142,15 +204,36 @@ class PacsConfig:
     """Size of the largest image object that is taken; an answer of the archive is not read further."""
     max_seconds: float = 60.0
     """Longest time for one exchange with the archive, such as the retrieval of an image."""
+    audit_log: str = ""
+    """File that DICOM audit messages are appended to; empty means none."""
+    results: tuple[str, ...] = RESULTS
+    """What is stored of each answer."""
+    body_parts: tuple[str, ...] = ()
+    """Further names of the chest in Body Part Examined or Anatomic Region; upper and lower case are the same."""
+    force: tuple[str, ...] = ()
+    """Reasons for which no image is skipped."""
     dicomweb: DicomWebConfig = field(default_factory=DicomWebConfig)
     node: NodeConfig = field(default_factory=NodeConfig)
     peer: PeerConfig = field(default_factory=PeerConfig)
     retry: RetryConfig = field(default_factory=RetryConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
 
     def __post_init__(self) -> None:
         require(bool(self.queue), "queue", "a folder", self.queue)
         require(self.max_megabytes >= 1, "max_megabytes", "at least 1", self.max_megabytes)
         require(self.max_seconds > 0, "max_seconds", "seconds > 0", self.max_seconds)
+        require(bool(self.results), "results", f"some of {', '.join(RESULTS)}", self.results)
+        for name in self.results:
+            require(name in RESULTS, "results", f"some of {', '.join(RESULTS)}", name)
+        for name in self.force:
+            require(name in REASONS, "force", f"some of {', '.join(REASONS)}", name)
+        for name in self.body_parts:
+            require(bool(name.strip()), "body_parts", "names such as TRUNK", name)
+
+    @property
+    def chest(self) -> frozenset[str]:
+        """`body_parts` as `header.objections` compares them."""
+        return frozenset(" ".join(name.upper().split()) for name in self.body_parts)
 
     def check(self) -> None:
         """Raise UsageError unless images can come in and results go out."""
@@ -210,6 +293,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def peer_address(name: str, text: str) -> dict[str, Any]:
+    """TITLE@HOST:PORT as fields of PeerConfig; UsageError, calling it `name`, where it is none."""
+    title, at, place = text.rpartition("@")
+    host, colon, port = place.rpartition(":")
+    good = bool(at and colon and title and host and port.isdecimal())
+    require(good, name, "TITLE@HOST:PORT, such as ARCHIVE@10.0.0.9:104", text)
+    return {"ae_title": title, "host": host.strip("[]"), "port": int(port)}
 
 
 def _ae_title(name: str, title: str) -> None:

@@ -73,6 +73,13 @@ class Result:
 class Sink(Protocol):
     """Where results go."""
 
+    @property
+    def name(self) -> str:
+        """As logs have it: a URL, or TITLE@HOST:PORT."""
+
+    def takes(self) -> frozenset[str]:
+        """Which of `config.RESULTS` are taken, as far as can be told before one is sent. Raises Unavailable."""
+
     def present(self, results: Sequence[Result]) -> set[str]:
         """UIDs of those that are there already. Raises Unavailable or Refused."""
 

@@ -91,6 +91,14 @@ class QueueView:
                 f"SELECT min(due) FROM images WHERE state IN ({marks})", states
             ).fetchone()[0]
 
+    def oldest(self, *states: str) -> float | None:
+        """When the oldest image in these states was first heard of, seconds since 1970; None where there is none."""
+        marks = ", ".join("?" * len(states))
+        with self._lock:
+            return self._db.execute(
+                f"SELECT min(added) FROM images WHERE state IN ({marks})", states
+            ).fetchone()[0]
+
     def is_result(self, uid: str) -> bool:
         """Whether an object with this UID is an answer from this queue."""
         with self._lock:

@@ -11,7 +11,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ from multimix.errors import MultimixError
 from multimix.io.limits import MAX_PIXELS
 from multimix.pacs.answerer import Answerer
 from multimix.pacs.archive import Archive
+from multimix.pacs.config import RESULTS
+from multimix.pacs.events import Event, Tell, nobody, patient_of
 from multimix.pacs.outcomes import Image, Refused, Sink, Skipped, Stopped, Unavailable
 from multimix.pacs.patience import Attempts, Backoff
 from multimix.pacs.queue import Queue
@@ -43,14 +45,21 @@ class Worker:
     source: Archive | None
     backoff: Backoff
     poll_seconds: float
+    results: Sequence[str] = RESULTS
+    """What is wanted of each answer."""
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
     """Set where something new may be there: an image came in."""
+    tell: Tell = nobody
+    """Told what came from the archive and what went there."""
+    alive: Callable[[], None] = lambda: None
+    """Called now and then, as long as it goes on."""
     report: Callable[[int, int], None] = lambda done, total: None
     """Told the images done and all, in this queue."""
     _down_until: float = 0.0
     _look_at: float = 0.0
     _waits: bool = False
+    _said: bool = False
 
     def __post_init__(self) -> None:
         self._attempts = Attempts(self.backoff)
@@ -92,6 +101,7 @@ class Worker:
     def _waiting(self) -> Iterator[None]:
         """A wait for somebody else, an archive above all, that `end` breaks off."""
         self._waits = True
+        self.alive()
         try:
             if self.stop.is_set():  # set just before, when nobody waited
                 raise Stopped
@@ -155,6 +165,7 @@ class Worker:
         if self.source is None or time.monotonic() < self._look_at:
             self._look_at = self._look_at or time.monotonic()
             return
+        self.tell(Event("searched", self.source.name, query=self.source.question))
         looks = iter(self.source.look())
         while images := self._next(looks):
             if new := self.queue.add(images):
@@ -193,6 +204,8 @@ class Worker:
         try:
             with self._waiting():
                 data = source.retrieve(row.image)
+            # Told before it is done, so that nothing is done untold.
+            self.tell(Event("retrieved", source.name, True, row.study, (row.uid,), patient=patient_of(data)))
             self.queue.receive(row.image, data)
         except Refused as refusal:
             self._refused(row, refusal)
@@ -212,6 +225,7 @@ class Worker:
     def _answer(self) -> None:
         """Answer all received images, those that were begun before by themselves."""
         while not self.stop.is_set() and (rows := self.queue.due("received", BATCH)):
+            results = self._deliverable()
             begun = [row for row in rows if row.attempts]
             rows = begun[:1] or rows
             if rows[0].attempts >= self.backoff.config.attempts:
@@ -221,12 +235,30 @@ class Worker:
             for row in rows:
                 self.queue.try_on(row.uid)
             try:
-                self.answerer.answer(self.queue, rows)
+                self.answerer.answer(self.queue, rows, results)
             except BaseException:
                 for row in rows:
                     self.queue.take_back(row)
                 raise
             self._tell()
+
+    def _deliverable(self) -> Sequence[str]:
+        """The results that are wanted and taken; all that are wanted while nobody can be asked."""
+        if time.monotonic() < self._down_until:
+            return self.results
+        try:
+            with self._waiting():
+                taken = self.sink.takes()
+        except Unavailable:  # that is said when they are sent
+            return self.results
+        left = [name for name in self.results if name in taken]
+        if not left:  # which is said of the first image that is sent
+            return self.results
+        if len(left) < len(self.results) and not self._said:
+            missing = ", ".join(name for name in self.results if name not in taken)
+            log.warning("answers are without %s: the peer does not take it", missing)
+            self._said = True
+        return left
 
     def _send(self, before: float) -> None:
         """Send the results of all answered images that were due `before`."""
@@ -252,6 +284,9 @@ class Worker:
             self._refused(row, Refused(str(error), doubtful=True), down=True)
             raise
         else:
+            instances = tuple(result.uid for result in results)
+            patient = patient_of(results[0].path.read_bytes()) if results else ""
+            self.tell(Event("sent", self.sink.name, True, row.study, instances, patient=patient))
             self.queue.sent(row.uid)
             self._attempts.passed(row)
             self._works()

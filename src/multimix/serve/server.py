@@ -10,6 +10,7 @@ from multimix.errors import UsageError
 from multimix.inference.load import load
 from multimix.serve.about import about
 from multimix.serve.app import create_app
+from multimix.serve.connections import bounded
 from multimix.serve.settings import Settings
 
 
@@ -32,7 +33,7 @@ def serve(run: Path, host: str, port: int, settings: Settings, device: str = "cp
         # uvicorn's. An access log would tell who asked what.
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=bounded(settings.limits),
             ws="none",
             lifespan="on",
             access_log=False,

@@ -23,6 +23,10 @@ class Limits:
     """Time from the arrived body to the answer."""
     header_bytes: int = 32 * 2**10
     """Size of a request's headers."""
+    header_seconds: float = 10.0
+    """Time for the headers to arrive, from the connection or the last answer on it."""
+    waiting_connections: int = 256
+    """Connections without a request; of more, the one that waits longest is closed."""
     held_bytes: int = 256 * 2**20
     """Bodies held in memory at once; later requests wait."""
     held_pixels: int = 80_000_000

@@ -5,6 +5,8 @@ Nothing here opens a file or decodes a pixel; every function takes a dataset and
 
 import math
 import re
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multimix.errors import ImageError
@@ -49,6 +51,19 @@ _OBLIQUE = {"LLO", "RLO", "LAO", "RAO", "LPO", "RPO", "OBL", "OBLIQUE"}
 _LATERAL_CODES = {"399067008", "399173006", "399198007", "30730003", "R-10228", "R-10236", "R-10232"}
 
 
+OBJECTIONS = ("modality", "body-part", "view", "raw")
+"""What can speak against an image in its header."""
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why an image is no frontal radiograph of a chest."""
+
+    kind: str
+    """One of OBJECTIONS."""
+    words: str
+
+
 class OwnResult(ImageError):
     """A DICOM object that multimix wrote: an answer, not an image to answer."""
 
@@ -74,14 +89,27 @@ def refuse(dataset: "Dataset", name: str, *, force: bool) -> str:
             f"{name}: DICOM object of modality {text(dataset, 'Modality') or 'unknown'} has no image; "
             "give a CR or DX file"
         )
-    reasons = (_sop_class(dataset), _modality(dataset), _body_part(dataset), _view(dataset), _intent(dataset))
-    reason = next(filter(None, reasons), "")
+    reason = next((objection.words for objection in objections(dataset)), "")
     if reason and not force:
         raise ImageError(
             f"{name}: {reason}; a frontal chest radiograph is expected: "
             "leave it out, or use --force to have it answered all the same"
         )
     return reason
+
+
+def objections(dataset: "Dataset", chest: Collection[str] = ()) -> list[Objection]:
+    """All that speaks against `dataset` as a frontal radiograph of a chest, as far as its attributes say.
+
+    `chest`: further names of the chest, upper case, as Body Part Examined or as value or meaning of an Anatomic Region.
+    """
+    found = (
+        ("modality", _sop_class(dataset) or _modality(dataset)),
+        ("body-part", _body_part(dataset, chest)),
+        ("view", _view(dataset)),
+        ("raw", _intent(dataset)),
+    )
+    return [Objection(kind, words) for kind, words in found if words]
 
 
 def _sop_class(dataset: "Dataset") -> str:
@@ -98,10 +126,12 @@ def _modality(dataset: "Dataset") -> str:
     return "" if modality in _RADIOGRAPHS else f"of modality {modality}, not a radiograph"
 
 
-def _body_part(dataset: "Dataset") -> str:
+def _body_part(dataset: "Dataset", chest: Collection[str]) -> str:
     """Why it is no chest; empty where it is one, or where nothing is said."""
-    part = text(dataset, "BodyPartExamined")
-    said = [part, *(meaning for _, meaning in _codes(dataset, "AnatomicRegionSequence"))]
+    part, codes = text(dataset, "BodyPartExamined"), _codes(dataset, "AnatomicRegionSequence")
+    if any(words in chest for words in (part, *(words for code in codes for words in code))):
+        return ""
+    said = [part, *(meaning for _, meaning in codes)]
     said = [words for words in said if words not in _SAYS_NOTHING]
     if not said or any(_CHEST.search(words) and not _SPINE.search(words) for words in said):
         return ""
