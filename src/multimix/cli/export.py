@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--parity",
-    type=click.Path(path_type=Path, exists=True),
+    type=click.Path(path_type=Path),
     metavar="FOLDER",
     help="Images to try it on, besides generated ones.",
 )

@@ -78,7 +78,7 @@ def export(
     images = _counted(_images(file.spec.channels, own), STORED_IMAGES + len(own), progress)
     found = differences(running, asked, images, graph.names, pixels)
     for name, of_runtime in found.items():
-        if over := failures(of_runtime, precision, name):
+        if over := failures(of_runtime, precision):
             raise CheckpointError(
                 f"{name} {versions[name]}: answers otherwise than torch ({'; '.join(over)}), so {out} was not written. "
                 f"Use another version of {name} or of torch, or leave out that runtime or image."

@@ -46,7 +46,7 @@ TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
         "probabilities": Tolerance(1e-4),
         "decision": Tolerance(differing=0.0),
         "prediction_set": Tolerance(differing=0.0),
-        "saliency": Tolerance(1e-3),
+        "saliency": Tolerance(5e-3),
         "mask_logits": Tolerance(1e-3),
         "masks": Tolerance(1e-3, differing=1e-4),
         "ood_distance": Tolerance(1e-3),
@@ -65,9 +65,10 @@ TOLERANCES: Mapping[str, Mapping[str, Tolerance]] = {
         "outlier": Tolerance(differing=0.0),
     },
 }
-"""Precision -> output -> what a certificate is given for. Saliency in torch is itself 1e-3 from its double precision."""
-ROUGHER: Mapping[tuple[str, str], Tolerance] = {("openvino", "saliency"): Tolerance(5e-3)}
-"""The same in a runtime that fuses, and so rounds, more than the others; fp16 has the larger of both."""
+"""Precision -> output -> what a certificate is given for.
+
+Saliency of torch itself is 1e-3 from its double precision, and 9e-3 in the worst of 200 X-rays.
+"""
 
 
 @dataclass(frozen=True)
@@ -155,12 +156,11 @@ def differences(
     }
 
 
-def failures(found: Mapping[str, Difference], precision: str, runtime: str) -> list[str]:
+def failures(found: Mapping[str, Difference], precision: str) -> list[str]:
     """What is over its tolerance, in words; empty where nothing is."""
     said = []
     for name, difference in found.items():
         limit = TOLERANCES[precision][name]
-        limit = max(limit, ROUGHER.get((runtime, name), limit), key=lambda one: one.relative_l2)
         if not difference.relative_l2 <= limit.relative_l2:
             said.append(f"{name}: relative L2 {difference.relative_l2:.2g}, at most {limit.relative_l2:g}")
         if not difference.apart <= limit.differing:

@@ -1,7 +1,7 @@
 """What runs an exported model, behind one function each: images in, every output by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Num
@@ -10,6 +10,7 @@ from multimix.errors import needs_extra
 from multimix.inference.onnx_backend import session
 
 
+@runtime_checkable
 class Run(Protocol):
     """A model in a runtime."""
 
