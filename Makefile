@@ -55,6 +55,7 @@ check: setup
 	$(BIN)/python tools/paper_map.py --check
 	$(BIN)/python tools/results_page.py --check
 	$(BIN)/python tools/layers.py --check
+	$(BIN)/python tools/conformance.py --check
 
 # Renew constraints.txt from what is installed now.
 lock: setup

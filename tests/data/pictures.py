@@ -40,6 +40,19 @@ def mask(file: Path, number: int) -> Path:
     return file
 
 
+def write_plane(file: Path, values: np.ndarray) -> Path:
+    """Write an array (H W) as NIfTI, NRRD, MetaImage, .npy or PNG, by the name; skips the test without SimpleITK."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.suffix == ".npy":
+        np.save(file, values)
+    elif file.suffix == ".png":
+        Image.fromarray(values).save(file)
+    else:
+        sitk = pytest.importorskip("SimpleITK")
+        sitk.WriteImage(sitk.GetImageFromArray(values[None]), str(file))
+    return file
+
+
 def write_dicom(file: Path, number: int, patient: str) -> None:
     """Write the picture as a radiograph of a patient; skips the test without pydicom."""
     pydicom = pytest.importorskip("pydicom")

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.pictures import mask, picture, pixels, write_dicom
+from tests.data.pictures import ellipses, mask, picture, pixels, write_dicom, write_plane
 
+from multimix.data.check.files import look
 from multimix.data.index import FolderIndex, index_folder
 from multimix.errors import ManifestError, UsageError
-from multimix.types import patients_known
+from multimix.types import Record, patients_known
 
 
 def pairs(index: FolderIndex) -> dict[str, dict[str, list[str]]]:
@@ -394,3 +395,37 @@ def test_numbers_in_brackets_are_no_copies_where_the_plain_name_is_missing(tmp_p
     for i in range(6):  # as BUSI has them
         picture(tmp_path / f"benign/benign ({i}).png", i)
     assert len({record.patient for record in index_folder(tmp_path).records}) == 6
+
+
+@pytest.mark.parametrize(
+    ("image", "its_mask"),
+    [
+        ("imagesTr/c_{:03}_0000.nii.gz", "labelsTr/c_{:03}.nii.gz"),
+        ("imagesTr/c_{:03}_0000.mha", "labelsTr/c_{:03}.mha"),
+        ("imgs/{}.npy", "gts/{}.npy"),  # MedSAM
+        ("images/{}.png", "masks/{}.nii.gz"),
+        ("films/{}.nrrd", "films/{}.seg.nrrd"),  # 3D Slicer
+    ],
+)
+def test_planes_in_the_formats_of_volumes(tmp_path: Path, image: str, its_mask: str) -> None:
+    for i in range(4):
+        for name, values in ((image, pixels(i)), (its_mask, ellipses(i).astype(np.uint8))):
+            write_plane(tmp_path / name.format(i), values)
+    index = index_folder(tmp_path)
+    assert index.unmatched == []
+    assert pairs(index) == {
+        Path(image.format(i)).name: {"lungs": [Path(its_mask.format(i)).name]} for i in range(4)
+    }
+    assert [f for f in map(look, index.records) if f.findings] == []
+
+
+def test_a_mask_whose_header_lies_another_way_is_told(tmp_path: Path) -> None:
+    sitk = pytest.importorskip("SimpleITK")
+    image = write_plane(tmp_path / "images/0.nrrd", pixels(0))
+    turned = sitk.GetImageFromArray(ellipses(0).astype(np.uint8)[None])
+    turned.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    (tmp_path / "masks").mkdir()
+    sitk.WriteImage(turned, str(tmp_path / "masks/0.nrrd"))
+    found = look(Record(image, {"lungs": (tmp_path / "masks/0.nrrd",)})).findings
+    assert [(f.level, f.where) for f in found] == [("error", str(tmp_path / "masks/0.nrrd"))]
+    assert "other directions" in found[0].message

@@ -47,7 +47,13 @@ def free_port() -> int:
 class Orthanc:
     """One archive; it may be killed and started again."""
 
-    def __init__(self, folder: Path, users: dict[str, str] | None = None, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        users: dict[str, str] | None = None,
+        verbose: bool = False,
+        modalities: dict[str, list[object]] | None = None,
+    ) -> None:
         self.command = [require(), *(["--verbose"] if verbose else [])]
         self.folder = folder
         self.http, self.dicom = free_port(), free_port()
@@ -71,7 +77,7 @@ class Orthanc:
             "OverwriteInstances": False,
             "SyncStorageArea": True,
             "HttpThreadsCount": 4,
-            "DicomModalities": {},
+            "DicomModalities": modalities or {},
         }
         (folder / "orthanc.json").write_text(json.dumps(settings))
         self.process: subprocess.Popen[bytes] | None = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from orthanc import Orthanc
 from pydicom.dataset import Dataset
 from pydicom.uid import Comprehensive3DSRStorage, EnhancedSRStorage, SecondaryCaptureImageStorage
 from pynetdicom import AE, build_role, evt
@@ -153,3 +154,24 @@ def test_a_peer_that_knows_no_commitment(overlay: Result):
         Peer(config, "MULTIMIX").store([overlay])
     server.shutdown()
     assert caught.value.final
+
+
+def test_orthanc_commits_to_what_it_holds(tmp_path: Path):
+    """Its report comes on an association of its own."""
+    queue, reports = Queue(tmp_path / "queue"), Reports()
+    node = Node(NodeConfig(port=0, accept=("ORTHANC@127.0.0.1",)), queue, 1000, reports=reports)
+    try:
+        us = {"multimix": ["MULTIMIX", "127.0.0.1", node.port]}
+        archive = Orthanc(tmp_path / "orthanc", modalities=us).start()
+        config = PeerConfig("127.0.0.1", archive.dicom, "ORTHANC", commitment_seconds=60.0)
+        held, absent = results_of(tmp_path, SecondaryCaptureImageStorage, SecondaryCaptureImageStorage)
+        try:
+            peer = Peer(config, "MULTIMIX", reports)
+            assert peer.store([held]) == {held.uid}
+            assert peer.present([held, absent]) == {held.uid}
+            assert peer._committed([held, absent]) == {held.uid}
+        finally:
+            archive.kill()
+    finally:
+        node.close()
+        queue.close()

@@ -3,15 +3,20 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+import requests
 from click.testing import CliRunner
+from hostile import Hostile, hostile
 from orthanc import LOOKS, Orthanc, free_port, tool
 from pynetdicom import AE
 
@@ -92,6 +97,36 @@ def test_a_node_between_scanner_and_archive(sink: str, model: Path, archive: Ort
     assert "Stopped; what waits is kept." in log.read_text()
 
 
+def test_what_an_operator_and_an_auditor_are_told(model: Path, archive: Orthanc, tmp_path: Path):
+    files = studies.study(tmp_path / "study")
+    config, audit, log = tmp_path / "pacs.yaml", tmp_path / "audit.xml", tmp_path / "log.txt"
+    config.write_text(
+        f"audit_log: {audit}\n"
+        "metrics: {port: 0}\n"
+        "results: [sr]\n"
+        "node: {port: 0, accept: [SCANNER@127.0.0.1]}\n"
+        f"peer: {{ae_title: ORTHANC, host: 127.0.0.1, port: {archive.dicom}}}\n"
+    )
+    with program(log, "run", model, "--config", config, "--queue", tmp_path / "queue") as process:
+        port = int(until(r"listens on 127\.0\.0\.1:(\d+)", log, process)[1])
+        url = until(r"metrics at (http://[^/]+)/metrics", log, process)[1]
+        send(port, *files)
+        until(r"(?s)(done: 1 results, 0 were there.*){3}", log, process)
+        metrics = requests.get(f"{url}/metrics", timeout=20).text
+        assert requests.get(f"{url}/health", timeout=20).status_code == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert 'multimix_pacs_images{state="sent"} 3.0' in metrics
+    assert 'multimix_pacs_events_total{kind="received",ok="true"} 3.0' in metrics
+    lines = [ElementTree.fromstring(line) for line in audit.read_text("utf-8").splitlines()]
+    codes = [line.find("EventIdentification/EventID").get("csd-code") for line in lines]  # type: ignore[union-attr]
+    assert codes == ["110100", *["110104"] * 6, "110100"]
+    named = "".join(audit.read_text("utf-8").splitlines()[1:-1])
+    assert named.count('ParticipantObjectID="PH0000"') == 6
+    assert "Phant" not in named + log.read_text()
+    assert "PH0000" not in log.read_text()
+
+
 def test_a_peer_that_is_down_and_knows_what_it_has(model: Path, archive: Orthanc, tmp_path: Path):
     """The peer is killed while images come in; a new queue does not send what it holds."""
     files = studies.study(tmp_path / "study")
@@ -118,6 +153,42 @@ def test_a_peer_that_is_down_and_knows_what_it_has(model: Path, archive: Orthanc
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
     assert len(archive.instances(study)) == 9
+
+
+def silent(server: Hostile, line: socket.socket) -> None:
+    """Takes what it is told and says nothing."""
+    server.over.wait()
+
+
+def half(server: Hostile, line: socket.socket) -> None:
+    """The beginning of an answer, and no more."""
+    line.recv(10)
+    line.sendall(b"\2\0\0\0")
+    server.over.wait()
+
+
+@pytest.mark.parametrize("answer", [silent, half])
+def test_one_signal_ends_the_wait_for_a_peer(
+    answer: Callable[[Hostile, socket.socket], None], model: Path, tmp_path: Path
+):
+    data = studies.dx()
+    waiting = Queue(tmp_path / "queue")
+    file = studies.save(data, tmp_path / "a.dcm")
+    waiting.receive(Image(data.SOPInstanceUID, data.StudyInstanceUID, "1.2.3"), file.read_bytes())
+    waiting.close()
+    log, asked = tmp_path / "log.txt", threading.Event()
+
+    def says(server: Hostile, line: socket.socket) -> None:
+        asked.set()
+        answer(server, line)
+
+    with hostile(says) as server:
+        arguments = ("--port", 0, "--accept", "A@127.0.0.1", "--peer", f"PEER@127.0.0.1:{server.port}")
+        with program(log, "run", model, "--queue", tmp_path / "queue", *arguments) as process:
+            assert asked.wait(60)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=30) == 0  # TIMEOUT of the peer is twice that
+    assert "Stopped; what waits is kept." in log.read_text()
 
 
 def test_a_peer_that_takes_nothing(model: Path, tmp_path: Path):

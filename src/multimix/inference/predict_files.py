@@ -27,6 +27,7 @@ from multimix.inference.answer_files import (
     write_answer,
 )
 from multimix.inference.predictor import Predictor
+from multimix.io import endings
 from multimix.io.dicom.header import ON_REQUEST, OwnResult
 from multimix.io.inputs import Source, find_sources
 from multimix.io.readers import other_kinds
@@ -168,7 +169,7 @@ def _job(predictor: Predictor, source: Source, error: str, taken: set[str]) -> J
     """Name the outputs after the source without its suffix, numbered from 2 where a name is taken already."""
     place = source.place
     # File systems take 255 bytes; a structure, a number and a suffix are still to come.
-    stem = os.fsencode(place.stem)[:120].decode("utf-8", "ignore") or "image"
+    stem = os.fsencode(endings.stem(place))[:120].decode("utf-8", "ignore") or "image"
     structures = predictor.spec.structures
     number = 1
     while True:

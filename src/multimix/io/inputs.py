@@ -9,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from multimix.errors import ImageError
+from multimix.io.endings import ending
 from multimix.io.limits import MAX_FILE_BYTES, check_bytes, explained
+from multimix.io.planes import is_plane
 from multimix.io.raster import is_raster
 from multimix.io.readers import (
     HEAD,
@@ -74,7 +76,8 @@ class Source:
             with archive.open(info) as stream:
                 head = stream.read(HEAD)
                 # Told from the beginning, so that a bomb of zeros called x.png is not unpacked.
-                if not (is_dicom(head) or is_raster(head) or self.member.lower().endswith(".img")):
+                known = is_plane(self.member) or self.member.lower().endswith(".img")
+                if not (is_dicom(head) or is_raster(head) or known):
                     raise ImageError(
                         f"{self.name}: is not a PNG, JPEG, TIFF, GIF, BMP or DICOM file (it starts with "
                         f"{head[:8]!r}); leave it out"
@@ -158,7 +161,7 @@ def _image_members(archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> 
         hidden = any(part.startswith(".") and part not in (".", "..") for part in place.parts)
         if hidden or "__MACOSX" in place.parts or place.name.upper() == "DICOMDIR":
             continue
-        if place.suffix.lower() in IMAGE_SUFFIXES or _sniffs_dicom(archive, info):
+        if ending(place) in IMAGE_SUFFIXES or _sniffs_dicom(archive, info):
             yield info.filename
 
 

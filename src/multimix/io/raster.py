@@ -70,7 +70,7 @@ def read_raster(stream: Stream, name: str, head: bytes, channels: int) -> Raster
     if values.ndim == 3 and channels == 1:
         rgb = values.transpose(2, 0, 1)
         values, lost = grey(rgb), is_in_colour(rgb)
-    pixels = _stretched(values) if top is None else values.astype(np.float32) / np.float32(top)
+    pixels = stretched(values) if top is None else values.astype(np.float32) / np.float32(top)
     pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
     return Raster(pixels, lost, frames)
 
@@ -185,7 +185,8 @@ def _levels(image: Image.Image, name: str) -> tuple[Num[np.ndarray, "..."], int 
     return np.asarray(image.convert("L") if image.mode == "1" else image), 255
 
 
-def _stretched(values: Num[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+def stretched(values: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """Values without a level of white in [0, 1]: kept if they lie there, else from their minimum to their maximum."""
     values = values.astype(np.float64)
     low, high = values.min(), values.max()
     if low < 0 or high > 1:

@@ -1,10 +1,11 @@
 """From a file to pixels: the only place where an image or a mask is decoded.
 
-On disk   PNG, JPEG, TIFF, GIF, BMP; raw JSRT .IMG; DICOM where pydicom is installed
+On disk   PNG, JPEG, TIFF, GIF, BMP; raw JSRT .IMG; DICOM where pydicom is installed; NIfTI, NRRD and MetaImage of
+          one plane where SimpleITK is; .npy
 Reads as  float32 (C H W) in [0, 1] at the file's own size; 0 is black
 Masks     bool (H W), the union of their files
 
-Levels and colour of PNG and its like: `raster`; of DICOM: `dicom`.
+Levels and colour of PNG and its like: `raster`; of DICOM: `dicom`; of NIfTI and its like: `planes`.
 """
 
 import os
@@ -22,14 +23,16 @@ from jaxtyping import Bool, Float, Num
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.colour import grey, is_in_colour
+from multimix.io.endings import ending
 from multimix.io.limits import Stream, explained
 from multimix.io.masks import foreground, ink
-from multimix.io.raster import is_raster, read_levels, read_raster
+from multimix.io.planes import PLANE_SUFFIXES, Plane, is_plane, read_plane
+from multimix.io.raster import is_raster, read_levels, read_raster, stretched
 from multimix.types import Radiograph
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
 RASTER_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp"})
-IMAGE_SUFFIXES = RASTER_SUFFIXES | DICOM_SUFFIXES | {".img"}
+IMAGE_SUFFIXES = RASTER_SUFFIXES | DICOM_SUFFIXES | PLANE_SUFFIXES | {".img"}
 """What `find_images` looks for in a folder, lower case."""
 
 JSRT_SIDE = 2048
@@ -103,6 +106,9 @@ def read_mask_levels(path: Path) -> tuple[Num[np.ndarray, "..."], int | None]:
             from multimix.io.dicom.mask import read_dicom_levels
 
             return read_dicom_levels(stream, str(path))
+        if is_plane(path.name):
+            plane = read_plane(stream, str(path))
+            return plane.values, plane.top
         return read_levels(stream, str(path), head)
 
 
@@ -148,7 +154,7 @@ def find_images(paths: Sequence[Path | str]) -> list[Path]:
 
 def other_kinds(folder: Path, images: Collection[Path]) -> str:
     """What `find_images` passed over where it found `images`: '3 files of other kinds (2 .txt, 1 .webp)', or ''."""
-    count = Counter(file.suffix.lower() or "without suffix" for file in _walk(folder) if file not in images)
+    count = Counter(ending(file) or "without suffix" for file in _walk(folder) if file not in images)
     if not count:
         return ""
     kinds = ", ".join(f"{number} {suffix}" for suffix, number in sorted(count.items()))
@@ -215,11 +221,21 @@ def _read(stream: Stream, name: str, channels: int, force: bool) -> Radiograph:
             turn=found.turn,
             note=found.note,
         )
+    elif is_plane(name):
+        image = _of_plane(read_plane(stream, name), name)
     else:
         raster = read_raster(stream, name, head, channels)
         note = f"holds {raster.frames} frames, of which the first was read" if raster.frames > 1 else ""
         image = Radiograph(raster.pixels, name, in_colour=raster.colour_lost, note=note)
     return _with_channels(image, channels)
+
+
+def _of_plane(plane: Plane, name: str) -> Radiograph:
+    values = plane.values
+    pixels = stretched(values) if plane.top is None else values.astype(np.float32) / np.float32(plane.top)
+    pixels = pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    note = "of the file's header" if plane.spacing else ""
+    return Radiograph(pixels, name, spacing=plane.spacing, spacing_note=note, turn=plane.turn)
 
 
 def _with_channels(image: Radiograph, channels: int) -> Radiograph:
@@ -274,7 +290,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _is_image(path: Path) -> bool:
     # DICOM files are often named by their UIDs, whose last number looks like a suffix.
-    return path.suffix.lower() in IMAGE_SUFFIXES or _begins_as_image(path)
+    return ending(path) in IMAGE_SUFFIXES or _begins_as_image(path)
 
 
 def _begins_as_image(path: Path) -> bool:

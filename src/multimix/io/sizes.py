@@ -7,6 +7,7 @@ from PIL import Image
 from multimix.errors import ImageError
 from multimix.io import tiff
 from multimix.io.limits import explained
+from multimix.io.planes import is_plane, plane_size
 from multimix.io.readers import DICOM_SUFFIXES, HEAD, JSRT_SIDE, is_dicom
 
 _FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP")
@@ -16,6 +17,8 @@ def image_size(path: Path) -> tuple[int, int]:
     """Height and width in pixels, as stored; ImageError where the file is missing or has no header that is known."""
     if path.suffix.lower() == ".img":
         return JSRT_SIDE, JSRT_SIDE
+    if is_plane(path.name):
+        return plane_size(path)
     try:
         with explained(path), path.open("rb") as stream:
             head = stream.read(HEAD)

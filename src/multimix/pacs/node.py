@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import pydicom
 from pydicom.uid import (
+    HTJ2K,
     JPEG2000,
     UID,
     ComputedRadiographyImageStorage,
@@ -22,6 +23,8 @@ from pydicom.uid import (
     DigitalXRayImageStorageForProcessing,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
@@ -96,6 +99,9 @@ SYNTAXES = [
     JPEGLSNearLossless,
     JPEG2000Lossless,
     JPEG2000,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    HTJ2K,
     RLELossless,
 ]
 

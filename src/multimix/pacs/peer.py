@@ -1,18 +1,21 @@
 """The node that results go to: C-FIND asks what is there, C-STORE sends the rest (PS3.4 B and C)."""
 
 import logging
+import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, EnhancedSRStorage, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, Association, build_context, evt
+from pynetdicom.dul import DULServiceProvider
 
 from multimix.pacs.commitment import INSTANCE, PUSH_MODEL, REQUEST, Reports
 from multimix.pacs.config import PeerConfig
-from multimix.pacs.outcomes import Refused, Result, Unavailable
+from multimix.pacs.outcomes import Refused, Result, Stopped, Unavailable
 from multimix.pacs.results import KINDS, as_enhanced, as_sent, is_report, not_taken, sent_as, taken
 from multimix.pacs.tls import client_context
 
@@ -159,22 +162,42 @@ class Peer:
         contexts = [
             build_context(kind, [ExplicitVRLittleEndian, ImplicitVRLittleEndian]) for kind in (_ECHO, *kinds)
         ]
-        association = self._ae.associate(
-            self._config.host,
-            self._config.port,
-            contexts=contexts,
-            ae_title=self._config.ae_title,
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._reports.deliver)],
-            tls_args=None if self._tls is None else (self._tls, self._config.host),
-        )
-        if not association.is_established:
-            trouble = "rejects the association" if association.is_rejected else "cannot be reached"
-            raise Unavailable(f"{self.name}: {trouble}")
         try:
-            yield association
-        finally:
-            if association.is_established:
-                association.release()
+            association = self._ae.associate(
+                self._config.host,
+                self._config.port,
+                contexts=contexts,
+                ae_title=self._config.ae_title,
+                evt_handlers=[(evt.EVT_N_EVENT_REPORT, self._reports.deliver)],
+                tls_args=None if self._tls is None else (self._tls, self._config.host),
+            )
+            if not association.is_established:
+                trouble = "rejects the association" if association.is_rejected else "cannot be reached"
+                raise Unavailable(f"{self.name}: {trouble}")
+            try:
+                yield association
+            except Exception:
+                _release(association)
+                raise
+            _release(association)
+        except Stopped:  # the worker is told to end; a peer that does not answer is not waited for
+            self._hang_up()
+            raise
+
+    def _hang_up(self) -> None:
+        """End the threads of pynetdicom that hold the process while a peer says nothing."""
+        for thread in threading.enumerate():
+            if isinstance(thread, DULServiceProvider) and thread.assoc.ae is self._ae:
+                held = thread.socket.socket if thread.socket is not None else None
+                if held is not None:
+                    with suppress(OSError):
+                        held.shutdown(socket.SHUT_RDWR)
+                thread.kill_dul()
+
+
+def _release(association: Association) -> None:
+    if association.is_established:
+        association.release()
 
 
 def _found(association: Association, result: Result) -> bool:

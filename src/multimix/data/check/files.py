@@ -2,7 +2,7 @@
 
 import hashlib
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from multimix.data.check.findings import Finding
 from multimix.data.index.patients import header_patient
 from multimix.data.thumbnails import SIDE, thumbnail
 from multimix.errors import ImageError
+from multimix.io.planes import plane_turn
 from multimix.io.readers import read_image, read_mask_and_inks
 from multimix.types import Record
 
@@ -78,11 +79,24 @@ def look(record: Record) -> Look:
             where = "|".join(map(str, files))
             findings.append(Finding("error", where, _why(files[0], error), record.image))
             continue
+        findings += _turned(record.image, files)
         inks[structure] = tuple(drawn)
         findings += _look_at_mask(mask, "|".join(map(str, files)), structure)
         outlines += [structure] if is_outline(mask) else []
     patient = header_patient(record.image) if digest is not None else ""
     return Look(record, digest, tuple(findings), brightest, coloured, small, patient, tuple(outlines), inks)
+
+
+def _turned(image: Path, masks: Iterable[Path]) -> Iterator[Finding]:
+    """Masks whose header says that they lie another way than their image, with which they are compared as stored."""
+    try:
+        own = plane_turn(image)
+        for mask in masks if own is not None else ():
+            if plane_turn(mask) not in (None, own):
+                message = f"its header has other directions than that of {image}; save it with the header of the image"
+                yield Finding("error", str(mask), message, image)
+    except ImageError:
+        return  # told already
 
 
 def _look_at_mask(mask: Bool[np.ndarray, "H W"], where: str, structure: str) -> Iterator[Finding]:

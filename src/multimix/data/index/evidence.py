@@ -12,6 +12,7 @@ from multimix.data.index import names
 from multimix.data.index.looks import Looks
 from multimix.data.index.tree import Parts, Role, Tree
 from multimix.errors import ManifestError
+from multimix.io import endings
 
 _SHARED = 0.5
 """Share of the smaller folder's stems that the other has too."""
@@ -104,7 +105,7 @@ def _keys(tree: Tree, node: Parts) -> dict[Key, Path]:
 
 
 def _stem(file: Path) -> str:
-    return names.same(names.mask_stem(names.image_stem(file.stem)))
+    return names.same(names.mask_stem(names.image_stem(endings.stem(file))))
 
 
 def _overlap(one: Stems, other: Stems) -> list[Key]:

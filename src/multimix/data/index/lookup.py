@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from multimix.io.endings import stem
+
 
 class Lookup:
     """Finds files by the end of their paths."""
@@ -13,7 +15,7 @@ class Lookup:
         self._ignored = ignored
         self._named: dict[str, list[Path]] = defaultdict(list)
         for file in files:
-            for name in {file.name.lower(), file.stem.lower()}:
+            for name in {file.name.lower(), stem(file).lower()}:
                 self._named[name].append(file)
 
     def find(self, path: str) -> list[Path]:

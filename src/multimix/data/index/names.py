@@ -29,7 +29,7 @@ MASK_WORDS = _words(
 )
 """A folder of this name holds masks, whatever lies beside it."""
 MASK_WORDS_BESIDE = _words(
-    "label labels segmentation segmentations seg segs annotation annotations annot gt truth manual"
+    "label labels segmentation segmentations seg segs annotation annotations annot gt gts truth manual"
 )
 """A folder of this name holds masks where images lie beside it; elsewhere it is a name like any other."""
 _INSTANCES = _words("object objects instance instances")

@@ -7,6 +7,7 @@ from pathlib import Path
 from multimix.data.index import names
 from multimix.data.index.places import Place
 from multimix.data.index.tree import Parts
+from multimix.io import endings
 
 Pairs = Mapping[Path, Mapping[str, Sequence[Path]]]
 """Image -> structure -> mask files."""
@@ -42,7 +43,7 @@ def paired(images: Sequence[Place], masks: Sequence[Place]) -> tuple[Pairs, list
 
 def _stems(mask: Place) -> Iterator[str]:
     yield mask.stem
-    yield names.same(mask.file.stem)  # face_mask.png may be the mask of another face_mask.png
+    yield names.same(endings.stem(mask.file))  # face_mask.png may be the mask of another face_mask.png
     yield names.image_stem(mask.stem)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from multimix.data.index import names
 from multimix.data.manifest import unknown_patient
 from multimix.errors import ImageError, UsageError
+from multimix.io.endings import ending, stem
 from multimix.io.limits import explained
 from multimix.io.readers import DICOM_SUFFIXES, HEAD, is_dicom
 from multimix.types import UNKNOWN
@@ -103,8 +104,10 @@ def _origins(files: Iterable[Path]) -> dict[Path, Path]:
     """Each file -> that of which it is a copy by its name, or itself; the latter need not be there."""
     stems: dict[Path, set[str]] = defaultdict(set)
     for file in files:
-        stems[file.parent].add(file.stem)
-    return {file: file.with_name(names.origin(file.stem, stems[file.parent]) + file.suffix) for file in files}
+        stems[file.parent].add(stem(file))
+    return {
+        file: file.with_name(names.origin(stem(file), stems[file.parent]) + ending(file)) for file in files
+    }
 
 
 def _copies(origins: Mapping[Path, Path]) -> list[str]:
@@ -136,13 +139,13 @@ def _told(members: Sequence["Place"]) -> tuple[dict[Path, str], str]:
             if place.patient in again:
                 folders[place.file] = f"{place.inner}/{place.patient}"
         return folders, f"folders such as {next(iter(folders.values()))!r}"
-    files = {place.file: found[1] for place in members if (found := _IN_FILE.search(place.file.stem))}
+    files = {place.file: found[1] for place in members if (found := _IN_FILE.search(stem(place.file)))}
     return files, f"file names, such as {next(iter(files.values()))!r}" if files else ""
 
 
 def _not_known(source: str, files: Sequence[Path], images: int) -> str:
     some = "the images" if len(files) == images else f"{len(files)} of {images} images"
-    numbers = Counter(found[1] for file in files if (found := _PREFIX.match(file.stem)))
+    numbers = Counter(found[1] for file in files if (found := _PREFIX.match(stem(file))))
     hint = ""
     if numbers and numbers.total() > len(files) / 2 and max(numbers.values()) > 1:
         hint = (

@@ -10,6 +10,7 @@ from multimix.data.index import names
 from multimix.data.index.looks import Looks
 from multimix.data.index.tree import Parts, Tree
 from multimix.errors import UsageError
+from multimix.io import endings
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Place:
     @property
     def stem(self) -> str:
         """File name without suffix, and for a mask without what makes it one."""
-        stem = self.file.stem
+        stem = endings.stem(self.file)
         if self.is_mask:
             at = stem.rfind(self.suffix) if self.suffix else -1
             stem = stem[:at] if at > 0 else names.mask_stem(stem)
@@ -102,11 +103,13 @@ def masks_beside(found: Sequence[Place], suffix: str | None) -> list[Place]:
     x_mask.png beside x.png is a mask by name, x_lesion.png if it has few levels; with `suffix`, 'x' + suffix is one
     wherever it lies; UsageError where there is none.
     """
-    stems = {(place.file.parent, names.same(place.file.stem)) for place in found if not place.is_mask}
+    stems = {
+        (place.file.parent, names.same(endings.stem(place.file))) for place in found if not place.is_mask
+    }
     masks: dict[Path, Place] = {}
     tails: dict[str, list[Place]] = defaultdict(list)
     for place in found:
-        stem = names.same(place.file.stem)
+        stem = names.same(endings.stem(place.file))
         if suffix:
             if stem.endswith(suffix):
                 masks[place.file] = replace(place, is_mask=True, suffix=suffix)
@@ -131,7 +134,7 @@ def masks_beside(found: Sequence[Place], suffix: str | None) -> list[Place]:
 
 def _tail(file: Path, stems: Collection[tuple[Path, str]]) -> str:
     """What stands after the stem of another file of the folder in the name of this one, '' where nothing does."""
-    stem = names.same(file.stem)
+    stem = names.same(endings.stem(file))
     cuts = [found.start() for found in re.finditer(r"[ _.-]", stem)][::-1]
     cut = next((at for at in cuts if at and (file.parent, stem[:at]) in stems), None)
     tail = stem[cut:] if cut is not None else ""
