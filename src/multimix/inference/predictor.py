@@ -150,7 +150,9 @@ class Predictor:
             probabilities=by_class,
             predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
-            saliency=None if saliency is None else np.ascontiguousarray(turn.back(_saliency(saliency, size))),
+            saliency=None
+            if saliency is None
+            else np.ascontiguousarray(turn.back(_scaled(map_at(saliency, size)))),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
@@ -160,9 +162,13 @@ class Predictor:
         )
 
 
-def _saliency(saliency: Float[np.ndarray, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-    """The strongest channel, at the radiograph's size, scaled by its 99.5th percentile and cut at 1."""
-    full = resized(saliency.max(axis=0, keepdims=True), size)[0]
+def map_at(saliency: Float[np.ndarray, "C h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """The strongest channel of a network's saliency, at the radiograph's size (height, width), not scaled."""
+    return resized(saliency.max(axis=0, keepdims=True), size)[0]
+
+
+def _scaled(full: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """A map scaled by its 99.5th percentile and cut at 1."""
     peak = float(np.percentile(full, 99.5)) or float(full.max())
     return full.clip(0, peak) / np.float32(peak) if peak > 0 else np.zeros_like(full)
 
