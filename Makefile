@@ -30,7 +30,7 @@ test-core: .venv-core/installed
 .venv-core/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-core
 	.venv-core/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-e '.[dicom,formats,pacs,serve]' beartype httpx pytest pytest-xdist
+		-e '.[dicom,formats,pacs,runtime,serve]' beartype httpx pytest pytest-xdist
 	! .venv-core/bin/python -c 'import torch' 2>/dev/null
 	touch $@
 

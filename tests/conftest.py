@@ -13,7 +13,7 @@ HAS_TORCH = find_spec("torch") is not None
 
 _NEEDS_TORCH = re.compile(
     r"^\s*(?:from|import) (?:torch|lightning|kornia|bright|tiny|pages|benchmarks|"
-    r"multimix\.(?:networks|training|inference\.torch_backend|experiment\.(?:run|demo)|"
+    r"multimix\.(?:deployment|networks|training|inference\.torch_backend|experiment\.(?:run|demo)|"
     r"evaluation\.explain))\b",
     re.MULTILINE,
 )

@@ -11,7 +11,7 @@ import pytest
 import multimix
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
-NEED_TORCH = {"MultiMix", "audit", "load_released"}
+NEED_TORCH = {"MultiMix", "audit", "export", "load_released"}
 """On being looked up; `load` needs it when it is called."""
 
 

@@ -26,6 +26,7 @@ from multimix.errors import (
 if TYPE_CHECKING:
     from multimix.data.manifest import read_manifest as read_manifest
     from multimix.data.manifest import write_manifest as write_manifest
+    from multimix.deployment.export import export as export
     from multimix.evaluation.audit import audit as audit
     from multimix.evaluation.compare import compare as compare
     from multimix.evaluation.compare import read_group as read_group
@@ -53,6 +54,7 @@ _WHERE = {
     "audit": "multimix.evaluation.audit",
     "compare": "multimix.evaluation.compare",
     "evaluate": "multimix.evaluation.evaluate",
+    "export": "multimix.deployment.export",
     "load": "multimix.inference.load",
     "load_released": "multimix.networks.load",
     "read_group": "multimix.evaluation.compare",
@@ -78,6 +80,7 @@ __all__ = [
     "audit",
     "compare",
     "evaluate",
+    "export",
     "load",
     "load_released",
     "read_group",

@@ -4,6 +4,7 @@ import contextlib
 import io
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -253,6 +254,40 @@ def test_a_connection_without_an_association_ends(queue: Queue, monkeypatch: pyt
     (line,) = idle(node, 1, b"\1\0")
     assert closed(line)
     line.close()
+    node.close()
+
+
+def drips_until_closed(line: socket.socket) -> bool:
+    """A byte now and then, until the other side has hung up."""
+    for _ in range(400):
+        try:
+            line.sendall(b"\0")
+        except OSError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_request_that_drips_ends(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listener, "HANDSHAKE_SECONDS", 0.5)
+    node = Node(NodeConfig(port=0, accept=("SCANNER@127.0.0.1",)), queue, 50_000)
+    (line,) = idle(node, 1, b"\1\0\0\0\xff\xff")
+    assert drips_until_closed(line)
+    line.close()
+    node.close()
+
+
+def test_data_that_drips_ends(queue: Queue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.5)
+    node = Node(NodeConfig(port=0, accept=("SCANNER@127.0.0.1",)), queue, 50_000)
+    ae = AE("SCANNER")
+    ae.add_requested_context("1.2.840.10008.1.1")
+    association = ae.associate("127.0.0.1", node.port, ae_title="MULTIMIX")
+    line = association.dul.socket.socket.dup()
+    line.sendall(b"\4\0\0\0\x3f\xff")
+    assert drips_until_closed(line)
+    line.close()
+    association.join(20)
     node.close()
 
 

@@ -1,6 +1,7 @@
 """Connections that say nothing, say it slowly, or do not listen."""
 
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -48,6 +49,13 @@ def ended(line: socket.socket) -> bool:
         return True
 
 
+def drip(line: socket.socket) -> None:
+    """A byte now and then."""
+    for _ in range(400):
+        time.sleep(0.05)
+        line.sendall(b"x")
+
+
 @pytest.mark.parametrize("said", [b"", b"G", HEAD])
 def test_many_connections_without_a_request_stop_nobody(few: httpx.Client, said: bytes):
     with ExitStack() as lines:
@@ -78,6 +86,14 @@ def test_a_head_without_end_is_hung_up_in_time(run: Path, predictor: Predictor, 
         assert ended(line)
         with httpx.Client(base_url=client.base_url) as other:
             assert other.get("/health").status_code == 200
+
+
+def test_a_head_that_drips_is_hung_up_in_time(run: Path, predictor: Predictor):
+    app = create_app(predictor, about(run, predictor), Settings())
+    with client_of(app, Limits(header_seconds=0.5)) as client, closing(line_to(client)) as line:
+        line.sendall(HEAD)
+        with pytest.raises(ConnectionError):
+            drip(line)
 
 
 def test_who_does_not_read_the_answer_is_hung_up(run: Path, predictor: Predictor):

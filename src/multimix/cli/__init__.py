@@ -12,6 +12,7 @@ from multimix.cli.data import data
 from multimix.cli.demo import demo
 from multimix.cli.evaluate import evaluate
 from multimix.cli.explain import explain
+from multimix.cli.export import export
 from multimix.cli.pacs import pacs
 from multimix.cli.predict import predict
 from multimix.cli.report import report
@@ -45,6 +46,7 @@ for command in (
     demo,
     evaluate,
     explain,
+    export,
     pacs,
     predict,
     report,

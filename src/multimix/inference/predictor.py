@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Float
 
 from multimix.errors import UsageError
-from multimix.inference.attribution import attribution
 from multimix.io.arrays import as_radiograph
 from multimix.io.resize import resized, to_model_size
 from multimix.reliability.calibration import Reliability, names
@@ -30,8 +29,8 @@ class Outputs(NamedTuple):
     class_logits: Float[np.ndarray, "B K"] | None
     """float64; None where no class was asked for."""
     mask_logits: Float[np.ndarray, "B S s s"]
-    gradient: Float[np.ndarray, "B C s s"] | None
-    """d max_k class_logits / d image, not normalised; None where no class was asked for."""
+    saliency: Float[np.ndarray, "B s s"] | None
+    """What in the picture speaks for the answer, see `attribution`, not scaled; None where no class was asked for."""
 
 
 @runtime_checkable
@@ -51,7 +50,7 @@ class Backend(Protocol):
         ...
 
     def run(self, images: Float[np.ndarray, "B C s s"], classify: bool) -> Outputs:
-        """What the network says of images in [0, 1]; without `classify` no class head and no gradient."""
+        """What the network says of images in [0, 1]; without `classify` no class head and no saliency."""
         ...
 
 
@@ -122,9 +121,7 @@ class Predictor:
         probabilities: Iterable[Any] = nothing
         if outputs.class_logits is not None:
             probabilities = self.reliability.probabilities(outputs.class_logits, self.spec.multi_label)
-        maps: Iterable[Any] = nothing
-        if outputs.gradient is not None:
-            maps = attribution(images, outputs.gradient)
+        maps: Iterable[Any] = nothing if outputs.saliency is None else outputs.saliency
         return list(map(self._prediction, batch, probabilities, outputs.mask_logits, maps, rejections))
 
     def rejections(
@@ -168,7 +165,7 @@ class Predictor:
             probabilities=by_class,
             predicted="|".join(decided) or (NONE if by_class else ""),
             masks=masks,
-            saliency=None if heat is None else np.ascontiguousarray(turn.back(_scaled(heat, size))),
+            saliency=None if heat is None else np.ascontiguousarray(turn.back(_scaled(map_at(heat, size)))),
             spacing=radiograph.spacing,
             spacing_note=radiograph.spacing_note,
             thresholds=dict(zip(self.spec.classes, point, strict=bool(point))),
@@ -180,9 +177,13 @@ class Predictor:
         )
 
 
-def _scaled(heat: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
-    """At the radiograph's size, scaled by its 99.5th percentile and cut at 1."""
-    full = resized(heat[None], size)[0]
+def map_at(heat: Float[np.ndarray, "h w"], size: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    """A map at the radiograph's size (height, width), not scaled."""
+    return resized(heat[None], size)[0]
+
+
+def _scaled(full: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """A map scaled by its 99.5th percentile and cut at 1."""
     peak = float(np.percentile(full, 99.5)) or float(full.max())
     return full.clip(0, peak) / np.float32(peak) if peak > 0 else np.zeros_like(full)
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from multimix.errors import UsageError
+from multimix.inference.attribution import attribution
 from multimix.inference.predictor import Outputs, Predictor
 from multimix.networks.load import arrays
 from multimix.networks.model import MultiMix
@@ -48,16 +49,16 @@ class TorchBackend:
 
     @torch.inference_mode()
     def run(self, images: Float[np.ndarray, "B C s s"], classify: bool) -> Outputs:
-        """What the network says of images in [0, 1]; without `classify` no class head and no gradient."""
+        """What the network says of images in [0, 1]; without `classify` no class head and no saliency."""
         x = torch.from_numpy(images).to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16-mixed"):
-            if not classify:  # then nobody asks for the gradient, and the model may do without
+            if not classify:  # then nobody looks at the saliency, and the model may do without
                 return Outputs(None, self.model.segment(x).float().cpu().numpy(), None)
             output = self.model(x)
         return Outputs(
             output.class_logits.double().cpu().numpy(),
             output.mask_logits.float().cpu().numpy(),
-            output.gradient.float().cpu().numpy(),
+            attribution(images, output.gradient.float().cpu().numpy()),
         )
 
 

@@ -45,7 +45,7 @@ FEWEST_TRAINING, FEWEST_VALIDATION = 40, 20
 Vectors = Float[np.ndarray, "_ D"]
 
 _POSITIONS = [(turns, mirrored, sign) for sign in (1, -1) for turns in range(4) for mirrored in (False, True)]
-_OTHER_POSITIONS = [position for position in _POSITIONS if (position[0], position[2]) != (0, 1)]
+OTHER_POSITIONS = [position for position in _POSITIONS if (position[0], position[2]) != (0, 1)]
 """Quarter turns, mirrored, sign of the grey values; mirrored alone is left out: front and back views are alike."""
 
 
@@ -132,7 +132,7 @@ class Detector:
         best = int(others.argmin())
         turned = whole > self.turned * others[best]
         if turned and others[best] <= self.far:
-            position = _in_words(*_OTHER_POSITIONS[best])
+            position = _in_words(*OTHER_POSITIONS[best])
             return f"looks most like the images that the model learned from when it is {position}"
         if turned or whole > self.far:
             return "does not look like the images that the model learned from"
@@ -146,7 +146,7 @@ class Detector:
         maps = vectors.reshape(len(vectors), SIDE, SIDE)
         moved = [
             sign * np.rot90(maps[:, :, ::-1] if mirrored else maps, turns, axes=(1, 2))
-            for turns, mirrored, sign in _OTHER_POSITIONS
+            for turns, mirrored, sign in OTHER_POSITIONS
         ]
         every = np.concatenate(moved).reshape(len(moved) * len(vectors), SIDE * SIDE)
         return self.whole.distances(every).reshape(len(moved), len(vectors)).T

@@ -39,9 +39,21 @@ def shipped_card(path: Path) -> dict[str, Any]:
 
     Empty for other weights, and where nothing is known.
     """
-    shipped = FOLDER / f"{path}.safetensors" if str(path) in shipped_names() and not path.exists() else path
-    card = shipped.resolve().with_suffix(".json")
-    if card.parent != FOLDER.resolve() or not card.is_file():
+    card = _beside(path, ".json")
+    if card is None:
         return {}
     known: dict[str, Any] = json.loads(card.read_text("utf-8"))
     return known
+
+
+def shipped_terms(path: Path) -> str:
+    """Terms and attribution of shipped weights, given by name or file; empty for other weights."""
+    terms = _beside(path, ".txt")
+    return "" if terms is None else terms.read_text("utf-8")
+
+
+def _beside(path: Path, suffix: str) -> Path | None:
+    """The file of that suffix beside shipped weights, given by name or file; None where there is none."""
+    shipped = FOLDER / f"{path}.safetensors" if str(path) in shipped_names() and not path.exists() else path
+    file = shipped.resolve().with_suffix(suffix)
+    return file if file.parent == FOLDER.resolve() and file.is_file() else None

@@ -124,13 +124,7 @@ def read_weights(path: Path) -> WeightsFile:
     # Shipped weights are stored in half the bits that they are computed with.
     tensors = {name: t.astype(np.float32) if t.dtype == np.float16 else t for name, t in tensors.items()}
     try:
-        known = {field.name for field in dataclasses.fields(ModelSpec)}
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in header["spec"].items()
-        }
-        spec = ModelSpec(**{k: v for k, v in values.items() if k in known})
-        if any("/" in name for name in spec.structures):  # they become parts of file names
-            raise ValueError(f"structures {spec.structures}")
+        spec = spec_of(header["spec"])
         reliability = None
         if "reliability" in header:
             reliability = Reliability.unpack(header["reliability"], part(tensors, "reliability."))
@@ -150,6 +144,16 @@ def store_verdict(path: Path, verdict: MapVerdict) -> Path:
     tensors, header = read_tensors(file)
     write_tensors(file, tensors, header | {VERDICT: verdict.pack()})
     return file
+
+
+def spec_of(stored: Mapping[str, Any]) -> ModelSpec:
+    """The spec of a header; ValueError, TypeError or LookupError where something is missing or impossible."""
+    known = {field.name for field in dataclasses.fields(ModelSpec)}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+    spec = ModelSpec(**{k: v for k, v in values.items() if k in known})
+    if any("/" in name for name in spec.structures):  # they become parts of file names
+        raise ValueError(f"structures {spec.structures}")
+    return spec
 
 
 def write_weights(
