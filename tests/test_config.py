@@ -17,6 +17,7 @@ EVERYTHING = {
     "validate_every": 7,
     "patience": 4,
     "checkpoint_seconds": 1.5,
+    "init": "chest-xray",
     "data": {
         "manifest": "some where/ä.csv",
         "class_source": ["a", "b"],

@@ -208,6 +208,8 @@ class RunConfig:
     """Stop after this many validations without a better score; None never stops early."""
     checkpoint_seconds: float = 60.0
     """Training time between two checkpoints."""
+    init: str = ""
+    """Weights that training begins from: a run folder, a weights file or the name of shipped weights; '' for none."""
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)

@@ -81,6 +81,9 @@ def test_results_that_went(audit: AuditLog):
     ours, theirs = participants(audit.message(event))
     assert (ours[1], ours[4]) == ("true", "110153")
     assert theirs == ("archive.example", "false", "https://archive.example/dicom-web", "5", "110152")
+    sop_class = audit.message(event).find(".//SOPClass")
+    assert sop_class is not None
+    assert dict(sop_class.items()) == {"NumberOfInstances": "2"}  # of several classes
 
 
 def test_a_search_says_what_was_asked(audit: AuditLog):

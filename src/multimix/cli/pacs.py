@@ -164,6 +164,7 @@ def _check_extra() -> None:
     try:
         import dicomweb_client  # noqa: F401
         import highdicom  # noqa: F401
+        import prometheus_client  # noqa: F401
         import pynetdicom  # noqa: F401
     except ImportError as error:
         raise UsageError(

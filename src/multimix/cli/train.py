@@ -83,6 +83,11 @@ class Budget(click.ParamType):
 @click.option("--seed", type=int, help="Decides labelled images, weights and batches. [default: 0]")
 @click.option("--device", help="auto, cpu, cuda or mps. [default: auto]")
 @click.option("--precision", help="32-true or bf16-mixed. [default: 32-true]")
+@click.option(
+    "--init",
+    metavar="RUN|FILE|NAME",
+    help="Begin from earlier weights: what fits is kept, what is made new is told. NAME: weights that ship.",
+)
 @click.option("--patience", type=int, help="Stop after so many validations without a gain. [default: never]")
 @click.option("--config", type=click.Path(path_type=Path), help="YAML file with any of the fields of a run.")
 @click.option(
@@ -113,6 +118,7 @@ def train(
       multimix train xrays --class-source kermany --mask-source jsrt \\
           --class-labels 100 --mask-labels 10 --size 128 --out RUN
       multimix train xrays --mask-source jsrt --method u-net --out UNET
+      multimix train xrays --mask-source ours --init chest-xray --out RUN3
       multimix train --out RUN --resume
       multimix train xrays --config run.yaml --set optim.steps=2000 --out RUN2
 
@@ -152,7 +158,7 @@ def _configuration(
         config = RunConfig.read(file, config)
     given = {k: v for k, v in options.items() if v is not None}
     chosen: dict[str, Any] = {
-        k: given[k] for k in ("method", "seed", "device", "precision", "patience") if k in given
+        k: given[k] for k in ("method", "seed", "device", "precision", "patience", "init") if k in given
     }
     chosen["data"] = {k: given[k] for k in ("size", "channels", "multi_label") if k in given}
     for key in ("class_source", "mask_source", "classes", "structures"):
@@ -165,6 +171,8 @@ def _configuration(
         chosen["data"]["manifest"] = data
     if "steps" in given:
         chosen["optim"] = {"steps": given["steps"]}
+    if "init" in chosen and Path(chosen["init"]).exists():  # a path, which holds from any folder
+        chosen["init"] = os.path.abspath(chosen["init"])
     config = RunConfig.from_mapping(chosen, config)
     for assignment in assignments:
         config = config.override(assignment)
@@ -232,6 +240,10 @@ def _run(config: "RunConfig", out: Path, resume: bool, tensorboard: bool) -> Non
             if (out / CONFIG).is_file():  # else nothing has begun that could go on
                 click.echo(f"Stopped; go on with `multimix train --out {out} --resume`.", err=True)
             raise
+    if trainer.start is not None:
+        click.echo(
+            f"Began from {trainer.start.weights}; made new: {', '.join(trainer.start.new) or 'nothing'}."
+        )
     click.echo(_learned_from(trainer.prepared.sets.roles(), trainer.prepared.sets.channels))
     if unknown := _not_measured(out):
         click.echo(f"Too few validation images for {unknown} (docs/reliability.md).")

@@ -125,9 +125,9 @@ class AuditLog:
         if event.study:
             study = _object(root, event.study, "2", "3", ("110180", "DCM", "Study Instance UID"))
             described = SubElement(study, "ParticipantObjectDescription")
-            instances = SubElement(
-                described, "SOPClass", UID=event.sop_class, NumberOfInstances=str(len(event.instances))
-            )
+            instances = SubElement(described, "SOPClass", NumberOfInstances=str(len(event.instances)))
+            if event.sop_class:
+                instances.set("UID", event.sop_class)
             for uid in event.instances:
                 SubElement(instances, "Instance", UID=uid)
             _object(root, event.patient, "1", "1", ("2", "RFC-3881", "Patient Number"))

@@ -14,6 +14,7 @@ from multimix.io.run_folder import CONFIG, FACTS, SPLIT
 from multimix.io.writers import atomic_write, write_json
 from multimix.training.machine import differences, machine
 from multimix.training.prepare import Prepared, changed
+from multimix.training.start import origin
 
 
 def describe(config: RunConfig, prepared: Prepared, device: torch.device, folder: Path, resume: bool) -> str:
@@ -25,6 +26,7 @@ def describe(config: RunConfig, prepared: Prepared, device: torch.device, folder
     if resume and known.is_file():
         before = _refuse_other_data(known, facts["data"])
         return "; ".join(differences(before, facts))
+    facts |= {"init": origin(config.init)} if config.init else {}
     with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(config.to_yaml(), "utf-8")
     write_split(folder / SPLIT, prepared.sets.roles())

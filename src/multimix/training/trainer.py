@@ -33,6 +33,7 @@ from multimix.training.prepare import Prepared, prepare
 from multimix.training.runlog import RunLog
 from multimix.training.schedule import learning_rate, parts
 from multimix.training.seeds import derive, generator
+from multimix.training.start import begin_from, check_start
 from multimix.training.state import TrainingState, load_state, save_state
 from multimix.training.validation import measure_reliability, validate
 from multimix.weights.file import BEST, LAST, ModelSpec
@@ -69,7 +70,10 @@ class Trainer:
         self.fabric = _fabric(config)
         self.spec = _spec(config, prepared)
         torch.manual_seed(derive(config.seed, "initial weights"))
-        self.model: MultiMix = MultiMix.from_spec(self.spec).to(self.fabric.device)
+        self.model: MultiMix = MultiMix.from_spec(self.spec)
+        goes_on = resume and (folder / LAST).is_file()
+        self.start = begin_from(self.model, self.spec, config.init) if config.init and not goes_on else None
+        self.model.to(self.fabric.device)
         # The average that is judged and kept; where the method has a teacher, it is the one.
         self.teacher = copy.deepcopy(self.model).requires_grad_(False).eval()
         self.average = self.teacher.state_dict()
@@ -86,7 +90,7 @@ class Trainer:
         self.step, self.seconds, self.stale = 0, 0.0, 0
         self.best_score: float | None = None
         self.recent: dict[str, list[Tensor]] = {}
-        if resume and (folder / LAST).is_file():
+        if goes_on:
             self._restore(folder / LAST)
         self.log = RunLog(folder, resume_at=self.step, tensorboard=tensorboard)
 
@@ -314,6 +318,9 @@ def train(
     prepared = prepare(config, decoding)
     # What was read from the images is part of the run, as if it had been asked for.
     config = replace(config, data=replace(config.data, channels=prepared.sets.channels))
+    begins = bool(config.init) and not (resume and (folder / LAST).is_file())
+    if begins and (doubt := check_start(config.init, config.model.widths, prepared.sets)):
+        _LOG.warning(f"--init: {doubt}, so validation and test may hold images that it knows.")
     with folder_lock(folder), enough_memory(config):
         elsewhere = describe(config, prepared, device, folder, resume)
         trainer = Trainer(config, prepared, folder, resume=resume, tensorboard=tensorboard)
