@@ -16,7 +16,7 @@ from PIL import Image
 import studies
 import tiny
 from bright import WIDTHS, half, picky, predictor
-from multimix.errors import MultimixError, UsageError
+from multimix.errors import ManifestError, MultimixError, UsageError
 from multimix.inference.predict_files import Summary, predict_files
 from multimix.io.writers import write_png
 from multimix.networks.load import save_model
@@ -442,3 +442,30 @@ def test_what_a_header_says_and_is_not_followed_stands_in_the_table(tmp_path: Pa
     with (tmp_path / "out" / "predictions.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["note"] for row in rows] == ["", "the window of the file has a width of 0; not used"]
+
+
+def test_a_manifest_is_answered_and_its_columns_carried_over(tmp_path: Path) -> None:
+    for name in ("b/2.png", "a/1.png", "a/left_out.png"):
+        write_png(tmp_path / name, half(40, 90))
+    table = tmp_path / "ward.csv"
+    table.write_text(
+        "image,patient,label,age,predicted\nb/2.png,p2,NORMAL,71,yes\na/1.png,p1,,,no\na/gone.png,p3,,,\n"
+    )
+    out = tmp_path / "out"
+    assert predict_files(predictor(), [table], out) == Summary(done=2, failed=1)
+    rows = _rows(out)
+    assert [r["path"] for r in rows] == [str(tmp_path / n) for n in ("b/2.png", "a/1.png", "a/gone.png")]
+    assert [r["manifest:patient"] for r in rows] == ["p2", "p1", "p3"]
+    assert [r["manifest:age"] for r in rows] == ["71", "", ""]
+    assert [r["manifest:predicted"] for r in rows] == ["yes", "no", ""]
+    assert [r["mask"] for r in rows] == ["masks/b/2.png", "masks/a/1.png", ""]
+
+
+def test_a_table_that_is_no_manifest_is_told(tmp_path: Path) -> None:
+    write_png(tmp_path / "1.png", half(40, 90))
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ManifestError, match=r"t\.csv"):
+        predict_files(predictor(), [tmp_path / "t.csv"], tmp_path / "out")
+    # Beside other inputs it is a row with its reason.
+    both = [tmp_path / "t.csv", tmp_path / "1.png"]
+    assert predict_files(predictor(), both, tmp_path / "out") == Summary(done=1, failed=1)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import studies
 from multimix.errors import ImageError, UsageError
@@ -72,7 +73,9 @@ def test_wrong_content_is_an_image_error(source: np.ndarray, message: str) -> No
 
 
 def test_wrong_type_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="expected a path, an array or a tensor, got int"):
+    with pytest.raises(
+        UsageError, match="expected a path, an array, a tensor or an image of Pillow, got int"
+    ):
         as_radiograph(7, 1, "input 0")
 
 
@@ -91,3 +94,19 @@ def test_three_films_are_not_answered_as_one_and_a_photograph_is_known_as_one() 
         64,
         64,
     )  # a model of colour takes what it is given
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("mode", ["L", "1", "I;16", "RGB", "RGBA", "P", "LA"])
+def test_an_image_of_pillow_is_read_as_its_file(tmp_path: Path, mode: str, channels: int) -> None:
+    rgb = np.random.default_rng(1).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    deep = _BYTES.astype(np.uint16) * 200
+    image = Image.fromarray(deep) if mode == "I;16" else Image.fromarray(rgb).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(_BYTES))
+    image.save(tmp_path / "x.png")
+    before = image.tobytes()
+    found, expected = as_radiograph(image, channels, "x"), as_radiograph(tmp_path / "x.png", channels, "x")
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    assert found.in_colour == expected.in_colour
+    assert image.tobytes() == before

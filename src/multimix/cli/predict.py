@@ -61,9 +61,11 @@ def predict(
       multimix predict --weights chest-xray chest.png
       multimix predict RUN chest.png --out answers
       multimix predict RUN ward_3/ study.zip DICOMDIR --out answers
+      multimix predict RUN manifest.csv --out answers
       multimix predict RUN study/ --format dicom --format png --out answers
 
-    RUN is a run folder or a weights file; with --weights all words are images. OUT gets predictions.csv (one
+    RUN is a run folder or a weights file; with --weights all words are images. The columns
+    of a manifest are carried over as manifest:COLUMN. OUT gets predictions.csv (one
     row per image) and masks/*.png (0 and 255) with overlays/*.png, or dicom/*.dcm, objects that belong to the
     image's own study; what an earlier call left there is replaced.
 

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ class Job:
     objects: Mapping[str, str]
     """Modality -> file."""
     error: str = ""
+    carried: Mapping[str, str] = field(default_factory=dict)
+    """Cells of the table of answers that its manifest gives."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def write_answer(writer: Writer, answer: Answer) -> dict[str, Any]:
     """Write the pictures and objects of one answer and return its row."""
     job, prediction, radiograph = answer.job, answer.prediction, answer.radiograph
     row: dict[str, Any] = {"path": job.source.name, "status": answer.status, "error": answer.error}
+    row |= job.carried
     row["rejection"] = "" if prediction is None else prediction.rejection
     if prediction is None or radiograph is None or answer.status == "rejected":
         return row

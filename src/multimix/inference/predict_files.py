@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from multimix.errors import ImageError, MultimixError, UsageError
+from multimix.data.manifest import all_cells, read_manifest
+from multimix.errors import ImageError, ManifestError, MultimixError, UsageError
 from multimix.inference.answer_files import (
     FOLDERS,
     OBJECTS,
@@ -27,8 +28,9 @@ from multimix.inference.answer_files import (
     write_answer,
 )
 from multimix.inference.predictor import Predictor
-from multimix.io import endings
 from multimix.io.dicom.header import ON_REQUEST, OwnResult
+from multimix.io.endings import ending
+from multimix.io.endings import stem as stem_of
 from multimix.io.inputs import Source, find_sources
 from multimix.io.readers import other_kinds
 from multimix.io.writers import write_csv
@@ -37,6 +39,8 @@ from multimix.types import Radiograph
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
+TABLES = (".csv", ".tsv", ".parquet", ".xlsx")
+"""Inputs that are manifests."""
 FILES_AT_ONCE = 4
 """Radiographs of full size in each stage of `predict_files` (reading, computing, writing)."""
 
@@ -72,7 +76,7 @@ def predict_files(
     force: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Answer files, folders (searched recursively), DICOMDIR and zip files into the folder `out`.
+    """Answer files, folders (searched recursively), DICOMDIR, zip files and manifests into the folder `out`.
 
     out/predictions.csv has a row per input, in order: path, status ('ok', 'failed', 'rejected' for images that the
     model is not for, or 'skipped' for our own results), predicted, prediction_set (where the model states a
@@ -84,6 +88,7 @@ def predict_files(
       png    masks are 0 and 255 in `masks/<name>.png` (`<name>_<structure>.png` with several structures),
              pictures of the answer in `overlays/`
       dicom  `dicom/<name>_seg.dcm`, `_sr.dcm` and `_overlay.dcm`, see `io.dicom_objects`; for DICOM inputs only
+    A table among the inputs is a manifest: its images are answered, and its cells carried over as `manifest:<column>`.
     An input that cannot be answered is a row with its reason; the others go on. `force` answers DICOM images
     that do not call themselves frontal chest radiographs, and images unlike those learned from. The table
     is there from the start and, if the work is interrupted, holds the rows that are done; it takes the place of
@@ -144,14 +149,22 @@ def _jobs(predictor: Predictor, inputs: Sequence[Path], out: Path, stack: ExitSt
     """The inputs in order, each once, with output names that no other input has."""
     ours = [(out / name).resolve() for names in FOLDERS.values() for name in names]
     found: dict[Source, str] = {}
+    carried: dict[Path, Mapping[str, str]] = {}
     empty = 0
     for path in map(Path, inputs):
         try:
-            sources = find_sources(path, stack)
+            if path.is_file() and ending(path) in TABLES:
+                rows = _of_manifest(path)
+                carried |= {source.path: cells for source, cells in rows.items()}
+                sources = list(rows)
+            else:
+                sources = find_sources(path, stack)
             if path.is_dir():  # what an earlier call wrote is no input
                 sources = [s for s in sources if not any(o in s.path.resolve().parents for o in ours)]
             error = "" if sources else f"{path}: no image in this folder but those that predict wrote"
-        except ImageError as reason:
+        except (ImageError, ManifestError) as reason:
+            if len(inputs) == 1 and isinstance(reason, ManifestError):
+                raise
             sources, error = [], str(reason)
         if error:
             empty += 1
@@ -162,14 +175,32 @@ def _jobs(predictor: Predictor, inputs: Sequence[Path], out: Path, stack: ExitSt
         names = ", ".join(str(path) for path in inputs) or "no input"
         raise UsageError(f"No image to answer: found none in {names}. Name image files or a folder of them.")
     taken: set[str] = set()
-    return [_job(predictor, source, error, taken) for source, error in found.items()]
+    jobs = [_job(predictor, source, error, taken) for source, error in found.items()]
+    return [replace(job, carried=carried.get(job.source.path, {})) for job in jobs]
+
+
+def _of_manifest(path: Path) -> dict[Source, Mapping[str, str]]:
+    """The images of a manifest, and their other cells by the names that they have in the table of answers.
+
+    Raises ManifestError for a row that cannot be read.
+    """
+    places = {
+        record.image: record.image.relative_to(os.path.abspath(path.parent)) for record in read_manifest(path)
+    }
+    found: dict[Source, Mapping[str, str]] = {}
+    for image, cells in all_cells(path):
+        file = Path(os.path.normpath(image))
+        found[Source(file, PurePosixPath(places.get(file, Path(file.name)).as_posix()))] = {
+            f"manifest:{name}": cell for name, cell in cells.items()
+        }
+    return found
 
 
 def _job(predictor: Predictor, source: Source, error: str, taken: set[str]) -> Job:
     """Name the outputs after the source without its suffix, numbered from 2 where a name is taken already."""
     place = source.place
     # File systems take 255 bytes; a structure, a number and a suffix are still to come.
-    stem = os.fsencode(endings.stem(place))[:120].decode("utf-8", "ignore") or "image"
+    stem = os.fsencode(stem_of(place))[:120].decode("utf-8", "ignore") or "image"
     structures = predictor.spec.structures
     number = 1
     while True:

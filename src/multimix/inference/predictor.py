@@ -92,9 +92,9 @@ class Predictor:
     def __call__(self, inputs: Any, *, force: bool = False) -> Prediction | list[Prediction]:
         """Answer one input with a Prediction, several (list, tuple, or a batch with four axes) with a list.
 
-        An input is a path, a Radiograph, or a NumPy array or tensor (H W), (C H W) or (H W 3) of uint8,
-        uint16 or float in [0, 1]. What the model is not for is rejected with a reason and no answer; `force` answers
-        it all the same. Raises ImageError where one of them cannot be read.
+        An input is a path, a Radiograph, an image of Pillow, or a NumPy array or tensor (H W), (C H W) or (H W 3) of
+        uint8, uint16 or float in [0, 1]. What the model is not for is rejected with a reason and no answer; `force`
+        answers it all the same. Raises ImageError where one of them cannot be read.
         """
         several = isinstance(inputs, (list, tuple)) or getattr(inputs, "ndim", 0) == 4
         sources = inputs if several else [inputs]

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from PIL import Image
 
 from multimix.errors import ImageError, UsageError
 from multimix.io.colour import check_one_film, is_in_colour
 from multimix.io.limits import check_size
+from multimix.io.raster import of_pillow
 from multimix.io.readers import luma, read_image
 from multimix.types import Radiograph
 
 
 def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
-    """A path, a Radiograph, or an array or tensor of the kinds above, with 1 or 3 `channels`.
+    """A path, a Radiograph, an image of Pillow, or an array or tensor of the kinds above, with 1 or 3 `channels`.
 
     `name` is what errors call an array. Raises ImageError where the content is wrong, three films stacked as one among
     it, UsageError where the type is.
@@ -29,12 +31,16 @@ def as_radiograph(source: Any, channels: int, name: str) -> Radiograph:
         return read_image(Path(source), channels, force=True)  # what speaks against it is in the radiograph
     if isinstance(source, Radiograph):
         return replace(source, pixels=_with_channels(source.pixels, channels))
+    if isinstance(source, Image.Image):
+        raster = of_pillow(source, name, channels)
+        return Radiograph(_with_channels(raster.pixels, channels), in_colour=raster.colour_lost)
     if hasattr(source, "detach"):  # a tensor of torch, which need not be installed
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
     if not isinstance(source, np.ndarray):
         raise UsageError(
-            f"{name}: expected a path, an array or a tensor, got {type(source).__name__}; convert it first."
+            f"{name}: expected a path, an array, a tensor or an image of Pillow, got {type(source).__name__}; convert "
+            "it first."
         )
     array = source[None] if source.ndim == 2 else source
     if array.ndim == 3 and array.shape[0] not in (1, 3) and array.shape[2] in (1, 3):

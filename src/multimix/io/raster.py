@@ -65,7 +65,17 @@ def read_raster(stream: Stream, name: str, head: bytes, channels: int) -> Raster
     With `channels` = 1 an image in colour has one channel; with 3 a grey one has one all the same. Errors call it
     `name`. Raises ImageError.
     """
-    values, top, frames = _decoded(stream, name, head)
+    return _raster(*_decoded(stream, name, head), channels)
+
+
+def of_pillow(image: Image.Image, name: str, channels: int) -> Raster:
+    """An image of Pillow, as a file of its pixels is read; it stays as it is. Raises ImageError."""
+    check_size(name, image.height, image.width)
+    with explained(name):
+        return _raster(*_levels(image.copy(), name), getattr(image, "n_frames", 1), channels)
+
+
+def _raster(values: Num[np.ndarray, "..."], top: int | None, frames: int, channels: int) -> Raster:
     lost = False
     if values.ndim == 3 and channels == 1:
         rgb = values.transpose(2, 0, 1)
