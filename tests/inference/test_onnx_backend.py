@@ -62,6 +62,19 @@ def test_predict_goes_on_where_a_file_is_broken(tmp_path: Path) -> None:
     assert len(list((tmp_path / "answers" / "masks").iterdir())) == 2
 
 
+def test_a_dicom_file_is_answered_with_objects_of_its_study(tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed: multimix[dicom]")
+    pytest.importorskip("highdicom", reason="highdicom is not installed: multimix[dicom]")
+    import studies
+
+    source = studies.dx()
+    path = studies.save(source, tmp_path / "in" / "chest.dcm")
+    assert run("predict", STORED, path, "--format", "dicom", "--force", "--out", tmp_path / "answers") == 0
+    made = [pydicom.dcmread(file) for file in (tmp_path / "answers").rglob("*.dcm")]
+    assert {one.Modality for one in made} >= {"SEG", "SR"}
+    assert {one.StudyInstanceUID for one in made} == {source.StudyInstanceUID}
+
+
 def test_evaluate_scores_it(tmp_path: Path) -> None:
     paths = chests(tmp_path / "images", 6)
     labels = ("NORMAL", "PNEUMONIA") * 3

@@ -1,6 +1,7 @@
 """The service in this process, with a small untrained model."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:  # the tests of the core have no browser
     from pages import Page
     from selenium import webdriver
 
+EXPORTED = Path(__file__).resolve().parents[1] / "stored" / "served.onnx"
 LIMITS = Limits(body_bytes=2**20, files=4, pixels=250_000)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder."""
-    return services.weights(tmp_path_factory.mktemp("run"))
+    """A run folder, or where torch is not installed the file that `multimix export` made of it."""
+    return services.weights(tmp_path_factory.mktemp("run")) if find_spec("torch") else EXPORTED
 
 
 @pytest.fixture(scope="session")

@@ -34,13 +34,16 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
 
 
 def test_schemathesis_finds_nothing(base: str, tmp_path: Path):
+    program = Path(sys.executable).with_name("schemathesis")
+    if not program.is_file():
+        pytest.skip("schemathesis is not installed beside this Python; the tests of the core leave it out")
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     here = Path(__file__).parent
     environment = os.environ | {
         "SCHEMATHESIS_HOOKS": "schemathesis_images",
         "PYTHONPATH": os.pathsep.join([str(here), str(here.parent)]),
     }
-    command = [Path(sys.executable).with_name("schemathesis"), "run", f"{base}/openapi.json", "--no-color"]
+    command = [program, "run", f"{base}/openapi.json", "--no-color"]
     done = subprocess.run(
         [*command, "--max-examples", "20", "--seed", "1"],
         cwd=tmp_path,
