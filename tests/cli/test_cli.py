@@ -546,3 +546,14 @@ def test_an_index_of_nothing_to_learn_from_is_an_error(run: Run, tmp_path: Path)
     assert len(read_manifest(tmp_path)) == 3  # all the same, since it may be joined to others
     assert not patients_known(r.patient for r in read_manifest(tmp_path))
     assert "not known" in answer.out
+
+
+def test_scores_of_a_run_that_was_stopped_say_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    manifest, run = tiny.write_xrays(tmp_path / "xrays"), tmp_path / "run"
+    assert tiny.multimix(capsys, "train", manifest, *tiny.OPTIONS, "--out", run).code == 0
+    assert "has stopped" not in tiny.multimix(capsys, "evaluate", run).err
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("steps: 4", "steps: 40"))
+    answer = tiny.multimix(capsys, "evaluate", run)
+    assert answer.code == 0
+    assert "has stopped at step 4 of 40" in answer.err

@@ -100,6 +100,25 @@ def evaluate(
     click.echo(f"Scores: {summary}\nPer image: {per_image}")
     if look is not None:
         click.echo(look.sentence)
+    if unfinished := _unfinished(home):
+        click.echo(unfinished, err=True)
+
+
+def _unfinished(run: Path) -> str:
+    """That the training of a run was stopped before its end; empty where it was not, or nothing is known."""
+    from multimix.config import RunConfig
+    from multimix.io.run_folder import CONFIG, LOG, read_log
+
+    if not ((run / CONFIG).is_file() and (run / LOG).is_file()):
+        return ""
+    config = RunConfig.read(run / CONFIG)
+    taken = max((line.get("step", 0) for line in read_log(run / LOG)), default=0)
+    if config.patience is not None or taken >= config.optim.steps:
+        return ""  # with patience, fewer steps may be all that were meant
+    return (
+        f"Note: {run} has stopped at step {taken} of {config.optim.steps}; these are the scores of its best weights so "
+        f"far. Go on with `multimix train --out {run} --resume`."
+    )
 
 
 def scores_table(scores: "Sequence[Scores]") -> "Table":
