@@ -24,7 +24,9 @@ def main(run: str, image: str) -> None:
     prediction = multimix.load(run)(image)
     grey = Image.fromarray((radiograph.pixels[0] * 255).astype(np.uint8)).convert("RGB").resize((SIDE, SIDE))
     enlarged = {k: _enlarge(v.astype(np.uint8) * 255) >= 128 for k, v in prediction.masks.items()}
-    saliency = _enlarge((prediction.saliency * 255).astype(np.uint8)) / np.float32(255)
+    saliency = prediction.pictured_saliency
+    if saliency is not None:
+        saliency = _enlarge((saliency * 255).astype(np.uint8)) / np.float32(255)
     answer = overlay(np.asarray(grey).transpose(2, 0, 1).astype(np.float32) / 255, enlarged, saliency)
     sheet = Image.new("RGB", (2 * SIDE + 8, SIDE + BAR), "white")
     sheet.paste(grey, (0, 0))
