@@ -17,10 +17,7 @@ class ModelOutput:
 
     @property
     def saliency(self) -> Float[Tensor, "B C H W"]:
-        """The absolute gradient, which the bridge carries.
-
-        Paper: §2, saliency map.
-        """
+        """The absolute gradient, which the bridge carries."""
         return self.gradient.abs()
 
 
