@@ -182,7 +182,8 @@ def plain(address: str) -> str:
 def _wake(event: Event) -> None:
     """End the wait of an association thread for a request that will not come."""
     if not event.assoc.is_established:
-        event.assoc.dul.to_user_queue.put(None)
+        # Its reader takes None for "nothing came", as it does at the end of a wait; its type does not say so.
+        event.assoc.dul.to_user_queue.put(None)  # type: ignore[arg-type]
 
 
 def _hang_up(sock: socket.socket) -> None:
