@@ -99,7 +99,7 @@ def _tile(predictor: Predictor, record: Record, row: pd.Series) -> np.ndarray:
     """One failure (H W 3): the image, the answer over it, and two lines of words."""
     radiograph = read_image(record.image, predictor.spec.channels)
     prediction = next(predictor.predict_radiographs([radiograph], force=True))
-    masks, saliency = dict(prediction.masks), prediction.saliency
+    masks, saliency = dict(prediction.masks), prediction.pictured_saliency
     if row["source"] == "kermany_v7":
         masks["reference"] = read_mask(record.masks["lungs"], radiograph.size)
         words, saliency = f"Dice {row['dice_lungs']:.3f}", None

@@ -54,6 +54,16 @@ def finish(child: int, number: signal.Signals) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
+def wait_until_it_listens(child: int) -> None:
+    """Until the child has its handler of SIGTERM: one that was killed with nothing left to do has only just begun."""
+    status = Path(f"/proc/{child}/status")
+    for _ in range(LOOKS):
+        caught = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        if int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1:
+            return
+        time.sleep(0.01)
+
+
 def radiographs(folder: Path, count: int) -> list[str]:
     """Write so many small radiographs; returns their SOPInstanceUIDs."""
     rng, uids = np.random.default_rng(0), []
@@ -122,6 +132,7 @@ def main(model: Path, folder: Path, images: int, kills: int, seed: int) -> None:
             elif victim == "worker":
                 finish(worker, signal.SIGKILL)
                 worker = start(arguments, log)
+        wait_until_it_listens(worker)
         status, worker = finish(worker, signal.SIGTERM), 0
         print(json.dumps({"sources": sources, "status": status} | found(archive)))
     finally:
