@@ -41,11 +41,10 @@ test-kernels: setup .triton/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .triton triton
 	touch $@
 
-# The oldest processor that torch runs on, one with AVX2, and two threads; `make test` is this processor with one.
+# The oldest processor that torch runs on, and one with AVX2 and two threads; `make test` is this processor with one.
 numeric: setup
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_CBWR=COMPATIBLE $(BIN)/python -m pytest -m numeric
-	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 $(BIN)/python -m pytest -m numeric
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m numeric
+	ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 OMP_NUM_THREADS=2 $(BIN)/python -m pytest -m numeric
 
 check: setup
 	$(BIN)/ruff check src tests tools benchmarks
