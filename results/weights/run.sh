@@ -18,6 +18,7 @@ TRAIN=(
 )
 
 multimix train "$data" "${TRAIN[@]}" --out "$run" --resume
+multimix explain "$run" "$data" --split val --source kermany_v7 --store
 python "$root/tools/ship_weights.py" "$run" chest-xray
 multimix evaluate --weights chest-xray "$data" --split test --class-source kermany,nih \
   --mask-source kermany_v7,covidcxr_v7,jsrt,montgomery,shenzhen --parquet --out "$run/evaluation/shipped"

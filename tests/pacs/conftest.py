@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from orthanc import Orthanc
 
+from multimix.pacs.queue import Queue
 from multimix.weights.file import BEST, ModelSpec
 
 
@@ -22,6 +23,14 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.manual_seed(2)
         save_model(folder / BEST, MultiMix.from_spec(spec).state_dict(), spec, {"lungs": torch.zeros(32, 32)})
     return folder
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[Queue]:
+    """An empty queue of this test alone."""
+    queue = Queue(tmp_path / "queue")
+    yield queue
+    queue.close()
 
 
 @pytest.fixture

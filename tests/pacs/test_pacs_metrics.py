@@ -3,7 +3,6 @@
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 import requests
@@ -17,13 +16,6 @@ from multimix.pacs.events import Event
 from multimix.pacs.metrics import Metrics, MetricsServer
 from multimix.pacs.outcomes import Image
 from multimix.pacs.queue import Queue
-
-
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(tmp_path / "queue")
-    yield queue
-    queue.close()
 
 
 @pytest.fixture

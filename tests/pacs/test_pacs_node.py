@@ -38,13 +38,6 @@ from multimix.pacs.queue import Queue
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(tmp_path / "queue")
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
 def node(queue: Queue) -> Iterator[Node]:
     arrivals: list[int] = []
     node = Node(

@@ -31,13 +31,6 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Pair:
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(tmp_path / "queue")
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
 def node(queue: Queue, ours: Pair, theirs: Pair) -> Iterator[Node]:
     """One that asks clients for a certificate."""
     tls = TlsConfig(str(ours.certificate), str(ours.key), str(theirs.certificate))

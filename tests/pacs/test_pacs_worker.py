@@ -89,13 +89,6 @@ class Source(Archive):
 
 
 @pytest.fixture
-def queue(tmp_path: Path) -> Iterator[Queue]:
-    queue = Queue(tmp_path / "queue")
-    yield queue
-    queue.close()
-
-
-@pytest.fixture
 def worker(queue: Queue, model: Path) -> Worker:
     retry = RetryConfig(first_seconds=0.01, cap_seconds=0.05, attempts=3)
     return Worker(queue, Answerer.load(model, "cpu"), Shelf(), None, Backoff(retry, random.Random(0)), 0.01)

@@ -19,7 +19,7 @@ from multimix.evaluation.explain.summary import summarise
 from multimix.io.run_folder import read_per_image
 from multimix.networks.load import save_model
 from multimix.networks.model import MultiMix
-from multimix.weights.file import BEST, ModelSpec
+from multimix.weights.file import BEST, ModelSpec, read_weights
 
 SPEC = ModelSpec(
     classes=("NORMAL", "PNEUMONIA"), structures=("lungs",), size=32, widths=(4, 4, 4, 4, 4), locate=True
@@ -161,6 +161,31 @@ def test_command_where_it_does_not_fit(
         assert len(answer.errors) == 1, arguments
         assert "Traceback" not in answer.err
         assert reason in answer.err, arguments
+
+
+def test_the_verdict_is_stored_where_it_is_asked_for(
+    data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = write_run(tmp_path / "own")
+    words = ("explain", run, data, "--split", "val", "--out", tmp_path / "out")
+    assert tiny.multimix(capsys, *words).code == 0
+    assert read_weights(run).verdict is None
+    answer = tiny.multimix(capsys, *words, "--store")
+    assert (answer.code, f"Verdict: in {run / BEST}" in answer.out) == (0, True)
+    stored = read_weights(run).verdict
+    assert stored == pooled(explain(run, data, split="val"))
+    assert stored is not None
+    assert stored.sample == "validation images of phantom_a"
+
+
+@pytest.mark.parametrize("model", [("--weights", "chest-xray"), ()], ids=["shipped", "test images"])
+def test_a_verdict_of_test_images_or_in_shipped_weights_is_refused(
+    model: tuple[str, ...], run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (*model, data, "--split", "val") if model else (run, data)
+    answer = tiny.multimix(capsys, "explain", *words, "--store")
+    assert (answer.code, "Give RUN and --split val" in answer.err) == (2, True)
+    assert read_weights(run).verdict is None
 
 
 def test_a_sealed_part_is_not_looked_at(
